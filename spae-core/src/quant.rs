@@ -1,0 +1,59 @@
+//! The roundings, each defined once: pixels, int8 rows and f16 weights. The host calls these too.
+
+use half::f16;
+
+/// Largest magnitude of a stored int8 value; −128 is not used, so that negation is exact.
+pub const INT8_LIMIT: f32 = 127.0;
+
+/// A pixel from a decoder output in [−1, 1]: `⌊127.5·(v + 1) + ½⌋`, values outside clamped. Not-a-number gives 0.
+pub fn pixel(value: f32) -> u8 {
+    // `as` saturates, and takes not-a-number to 0.
+    ((value + 1.0) * 127.5 + 0.5) as u8
+}
+
+/// The decoder's scale of a pixel: `p / 127.5 − 1`, in [−1, 1].
+pub fn from_pixel(pixel: u8) -> f32 {
+    f32::from(pixel) / 127.5 - 1.0
+}
+
+/// `value / scale` rounded half away from zero and clamped to ±127. A scale of 0 gives 0.
+pub fn int8(value: f32, scale: f32) -> i8 {
+    if scale == 0.0 {
+        return 0;
+    }
+    let steps = (value / scale).clamp(-INT8_LIMIT, INT8_LIMIT);
+    (steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i8
+}
+
+/// The f32 that two little-endian bytes hold as an IEEE 754 binary16; exact.
+pub fn f16_le(bytes: [u8; 2]) -> f32 {
+    f16::from_le_bytes(bytes).to_f32()
+}
+
+/// The two little-endian bytes of `value` as binary16, rounded to nearest, ties to even.
+pub fn to_f16_le(value: f32) -> [u8; 2] {
+    f16::from_f32(value).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pixel_survives_the_round_trip() {
+        for p in 0..=255 {
+            assert_eq!(pixel(from_pixel(p)), p);
+        }
+    }
+
+    #[test]
+    fn pixels_clamp_and_not_a_number_is_black() {
+        assert_eq!([-9.0, -1.0, 0.0, 1.0, 9.0, f32::INFINITY, f32::NAN].map(pixel), [0, 0, 128, 255, 255, 255, 0]);
+    }
+
+    #[test]
+    fn int8_rounds_half_away_from_zero_and_never_reaches_minus_128() {
+        assert_eq!([2.5, -2.5, 2.4, 900.0, -900.0].map(|v| int8(v, 1.0)), [3, -3, 2, 127, -127]);
+        assert_eq!(int8(1.0, 0.0), 0);
+    }
+}

@@ -1,0 +1,286 @@
+//! The push parser: bytes in, events out. It never allocates and never panics.
+
+use super::splitter::{Piece, split};
+use crate::error::UnknownWord;
+use crate::lexicon::{Lexicon, MAX_WORD_BYTES};
+use crate::pyramid::Pyramid;
+
+/// What to do with a word that the lexicon does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum UnknownPolicy {
+    /// Stop there.
+    #[default]
+    Error,
+    /// Leave it out: the next word takes its place.
+    Skip,
+    /// Keep its place and leave it uncovered.
+    Hole,
+}
+
+/// What was met in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event {
+    /// A word of the lexicon took a place.
+    Token {
+        /// Its id.
+        id: u32,
+        /// The layer.
+        layer: usize,
+        /// The place in the layer, row-major.
+        index: usize,
+    },
+    /// A word that the lexicon does not have. The policy decides what follows.
+    Unknown {
+        /// Offset of its first byte in the text.
+        offset: u32,
+    },
+    /// An unknown word kept its place, which stays uncovered.
+    Hole {
+        /// The layer.
+        layer: usize,
+        /// The place in the layer, row-major.
+        index: usize,
+    },
+    /// All places of a layer are taken.
+    LayerComplete {
+        /// The layer.
+        layer: usize,
+    },
+    /// Words in front of a colon ("Layer 2:", "Here you are:") or behind a code fence: not part of the picture.
+    Label {
+        /// Offset of its first word in the text.
+        offset: u32,
+    },
+    /// A word after the last layer was complete.
+    Surplus {
+        /// Offset of its first byte in the text.
+        offset: u32,
+    },
+}
+
+/// Counts of what was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Summary {
+    /// Words that took a place.
+    pub tokens: u32,
+    /// Words that the lexicon does not have, inside labels and after the last layer not counted.
+    pub unknown: u32,
+    /// Words after the last layer was complete.
+    pub surplus: u32,
+    /// Layers complete.
+    pub layers_complete: u32,
+}
+
+/// Longest run of bytes without white space that is looked at; a word with decoration on both sides.
+const RUN_BYTES: usize = 2 * MAX_WORD_BYTES;
+
+/// Words at the start of a line that wait for a colon. Longer labels than this are taken for words.
+const PENDING: usize = 24;
+
+/// A word that waits for its line to show whether it is a label.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    offset: u32,
+    /// `None` for an unknown word.
+    id: Option<u32>,
+}
+
+/// The push parser.
+///
+/// Forgiven without a word: white space of any kind, commas, quotes, brackets, numbering, list marks, capitals, code
+/// fences, and labels. A label is what stands in a line up to a colon; so the first words of a line are held back
+/// until the line ends, goes on for more than 24 words, or the text is [finished](Self::finish).
+/// Reported: unknown words with their offsets, and surplus words. Bytes that are no UTF-8 are unknown words.
+#[derive(Debug)]
+pub struct Reader<'m> {
+    lexicon: &'m Lexicon<'m>,
+    pyramid: &'m Pyramid,
+    policy: UnknownPolicy,
+    /// Bytes since the last white space.
+    run: [u8; RUN_BYTES],
+    /// Length of that run; beyond [`RUN_BYTES`] it is unknown whatever it is.
+    run_length: usize,
+    /// Offset of the next byte in the text.
+    offset: u32,
+    pending: [Pending; PENDING],
+    pending_count: usize,
+    /// The line has more words than can wait.
+    line_is_open: bool,
+    /// The line starts with a code fence, and has so many runs.
+    fence_runs: u32,
+    /// Places taken, holes included.
+    places: usize,
+    summary: Summary,
+    failed: Option<UnknownWord>,
+}
+
+impl<'m> Reader<'m> {
+    /// A reader of texts for `pyramid` made of `lexicon`'s words.
+    pub const fn new(lexicon: &'m Lexicon<'m>, pyramid: &'m Pyramid, policy: UnknownPolicy) -> Self {
+        Self {
+            lexicon,
+            pyramid,
+            policy,
+            run: [0; RUN_BYTES],
+            run_length: 0,
+            offset: 0,
+            pending: [Pending { offset: 0, id: None }; PENDING],
+            pending_count: 0,
+            line_is_open: false,
+            fence_runs: 0,
+            places: 0,
+            summary: Summary { tokens: 0, unknown: 0, surplus: 0, layers_complete: 0 },
+            failed: None,
+        }
+    }
+
+    /// Forgets the text, ready for the next one.
+    pub const fn clear(&mut self) {
+        *self = Self::new(self.lexicon, self.pyramid, self.policy);
+    }
+
+    /// What has been met so far.
+    pub const fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// Takes in bytes as they come, one or many.
+    ///
+    /// # Errors
+    /// At an unknown word under [`UnknownPolicy::Error`], and at every call after that.
+    pub fn push(&mut self, bytes: &[u8], mut on: impl FnMut(Event)) -> Result<(), UnknownWord> {
+        for &byte in bytes {
+            if byte.is_ascii_whitespace() || byte == 0x0B {
+                self.end_run(&mut on)?;
+                if matches!(byte, b'\n' | b'\r') {
+                    self.end_line(&mut on)?;
+                }
+            } else {
+                if let Some(slot) = self.run.get_mut(self.run_length) {
+                    *slot = byte;
+                }
+                self.run_length += 1;
+            }
+            self.offset = self.offset.saturating_add(1);
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// Ends the text: a word or line that was still open counts.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn finish(&mut self, mut on: impl FnMut(Event)) -> Result<Summary, UnknownWord> {
+        self.end_run(&mut on)?;
+        self.end_line(&mut on)?;
+        self.failed.map_or(Ok(self.summary), Err)
+    }
+
+    fn end_run(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        let length = core::mem::take(&mut self.run_length);
+        if length == 0 {
+            return Ok(());
+        }
+        let start = self.offset.saturating_sub(length as u32);
+        let run = self.run;
+        let Some(run) = run.get(..length) else {
+            return self.word(Pending { offset: start, id: None }, on);
+        };
+        if self.fence_runs > 0 || (run.starts_with(b"```") && self.pending_count == 0 && !self.line_is_open) {
+            self.fence_runs += 1;
+        }
+        let mut result = Ok(());
+        let lexicon = self.lexicon;
+        split(lexicon, run, |piece| {
+            let pending = match piece {
+                Piece::Word(id) => Pending { offset: start, id: Some(id) },
+                Piece::Unknown { within } => Pending { offset: start.saturating_add(within as u32), id: None },
+            };
+            if result.is_ok() {
+                result = self.word(pending, on);
+            }
+        });
+        result?;
+        if (run.ends_with(b":") || run.ends_with("：".as_bytes())) && !self.line_is_open && lexicon.id(run).is_none() {
+            self.drop_label(on);
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        // "```text" alone on its line names the fence's language.
+        if self.fence_runs == 1 {
+            self.drop_label(on);
+        }
+        let result = self.release(on);
+        self.line_is_open = false;
+        self.fence_runs = 0;
+        result
+    }
+
+    fn drop_label(&mut self, on: &mut impl FnMut(Event)) {
+        if let Some(first) = self.pending.get(..self.pending_count).and_then(<[_]>::first) {
+            on(Event::Label { offset: first.offset });
+        }
+        self.pending_count = 0;
+    }
+
+    fn word(&mut self, word: Pending, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        if !self.line_is_open {
+            if let Some(slot) = self.pending.get_mut(self.pending_count) {
+                *slot = word;
+                self.pending_count += 1;
+                return Ok(());
+            }
+            self.line_is_open = true;
+            self.release(on)?;
+        }
+        self.take_in(word, on)
+    }
+
+    fn release(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        let count = core::mem::take(&mut self.pending_count);
+        let pending = self.pending;
+        pending.iter().take(count).try_for_each(|&word| self.take_in(word, on))
+    }
+
+    /// Gives a word its place.
+    fn take_in(&mut self, word: Pending, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let Some((layer, index)) = self.pyramid.locate(self.places) else {
+            self.summary.surplus += 1;
+            on(Event::Surplus { offset: word.offset });
+            return Ok(());
+        };
+        match word.id {
+            Some(id) => {
+                self.summary.tokens += 1;
+                on(Event::Token { id, layer, index });
+            }
+            None => {
+                self.summary.unknown += 1;
+                on(Event::Unknown { offset: word.offset });
+                match self.policy {
+                    UnknownPolicy::Error => {
+                        let error = UnknownWord { offset: word.offset };
+                        self.failed = Some(error);
+                        return Err(error);
+                    }
+                    UnknownPolicy::Skip => return Ok(()),
+                    UnknownPolicy::Hole => on(Event::Hole { layer, index }),
+                }
+            }
+        }
+        self.places += 1;
+        if self.pyramid.layers_complete(self.places) > layer {
+            self.summary.layers_complete += 1;
+            on(Event::LayerComplete { layer });
+        }
+        Ok(())
+    }
+}
