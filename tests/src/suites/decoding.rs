@@ -1,0 +1,161 @@
+//! Words in, picture out: every fixture, whole, cut off at every layer and in the middle of one, with holes, and as a
+//! language model would write it.
+
+use anyhow::{Context, Result, bail, ensure};
+use spae_core::canvas::Canvas;
+use spae_core::model::Model;
+use spae_core::stream::{Stream, UnknownPolicy};
+
+use crate::fixtures::{self, Fixture};
+use crate::reference;
+
+/// A picture, [height × width × channels].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a column.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Row-major, channels last.
+    pub pixels: Vec<u8>,
+}
+
+/// Something that turns a model's file and a text into a picture.
+pub trait Runtime {
+    /// Draws `text`; words that the model does not have keep their place and leave it uncovered.
+    ///
+    /// # Errors
+    /// Whatever keeps the runtime from it.
+    fn picture(&mut self, file: &[u8], text: &str) -> Result<Picture>;
+}
+
+/// How near a runtime must come.
+#[derive(Clone, Copy, Debug)]
+pub enum Tolerance {
+    /// To spae-core: every bit.
+    Exact,
+    /// To the plain f64 reference: each output within this, before it is rounded to a pixel.
+    Output(f64),
+    /// To spae-core: mean absolute error in pixel steps.
+    MeanAbsolute(f64),
+}
+
+/// One text for one fixture.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// "fixture: text", as it stands in ignore lists.
+    pub name: String,
+    /// What is written in the text.
+    pub ids: Vec<Option<usize>>,
+    /// The text.
+    pub text: String,
+}
+
+/// All cases of one fixture.
+pub fn cases(fixture: &Fixture) -> Vec<Case> {
+    let ids: Vec<Option<usize>> = fixture.ids(1).into_iter().map(Some).collect();
+    let case = |what: &str, ids: &[Option<usize>], text: String| Case {
+        name: format!("{}: {what}", fixture.name),
+        ids: ids.to_vec(),
+        text,
+    };
+    let mut cases = vec![case("no words", &[], String::new())];
+    for layers in 1..=fixture.pyramid.layers().len() {
+        let ids = &ids[..fixture.pyramid.tokens_before(layers)];
+        cases.push(case(&format!("{layers} layers"), ids, fixture.text(ids)));
+    }
+    let cut = &ids[..ids.len() - ids.len() / 3];
+    cases.push(case("cut off in a layer", cut, fixture.text(cut)));
+    let holes: Vec<Option<usize>> = ids.iter().enumerate().map(|(at, id)| id.filter(|_| at % 4 != 1)).collect();
+    cases.push(case("holes", &holes, fixture.text(&holes)));
+    let words: Vec<String> =
+        ids.iter().flatten().enumerate().map(|(at, &id)| format!("{}. \"{}\",", at + 1, fixture.words[id])).collect();
+    let dirty = format!("Here is the picture:\r\n```text\r\n{}\r\n```\r\n", words.join("\r\n"));
+    cases.push(case("as a language model writes", &ids, dirty));
+    cases
+}
+
+/// Runs every case of every fixture, but those in `ignore`. A name in `ignore` that is no case's is an error, so that
+/// the list does not outlive its reasons.
+///
+/// # Errors
+/// The first case whose picture is further away than `tolerance`, or that the runtime fails on.
+pub fn check(runtime: &mut impl Runtime, tolerance: Tolerance, ignore: &[&str]) -> Result<()> {
+    let mut ignored = 0;
+    for fixture in fixtures::all() {
+        let file = fixture.file();
+        for case in cases(&fixture) {
+            if ignore.contains(&case.name.as_str()) {
+                ignored += 1;
+                continue;
+            }
+            let got = runtime.picture(&file, &case.text).with_context(|| case.name.clone())?;
+            compare(&fixture, &file, &case, &got, tolerance).with_context(|| case.name.clone())?;
+        }
+    }
+    ensure!(ignored == ignore.len(), "the ignore list {ignore:?} names something that is no case");
+    Ok(())
+}
+
+fn compare(fixture: &Fixture, file: &[u8], case: &Case, got: &Picture, tolerance: Tolerance) -> Result<()> {
+    match tolerance {
+        Tolerance::Output(limit) => {
+            let map = reference::decode(fixture, &case.ids);
+            let [height, width] = [map[0].len(), map[0][0].len()];
+            ensure!((got.height, got.width, got.channels) == (height, width, map.len()), "the picture's shape");
+            for (at, &pixel) in got.pixels.iter().enumerate() {
+                let value = map[at % map.len()][at / map.len() / width][at / map.len() % width];
+                // The pixels that outputs within the limit may round to.
+                let round = |value: f64| ((value + 1.0) * 127.5 + 0.5).floor().clamp(0.0, 255.0) as u8;
+                let range = round(value - limit)..=round(value + limit);
+                ensure!(range.contains(&pixel), "pixel {at} is {pixel}, not in {range:?} around {value}");
+            }
+        }
+        Tolerance::Exact => {
+            let expected = Core.picture(file, &case.text)?;
+            if let Some(at) = (0..expected.pixels.len()).find(|&at| got.pixels.get(at) != expected.pixels.get(at)) {
+                bail!("byte {at} is {:?}, not {}", got.pixels.get(at), expected.pixels[at]);
+            }
+            ensure!(*got == expected, "the picture's shape");
+        }
+        Tolerance::MeanAbsolute(limit) => {
+            let expected = Core.picture(file, &case.text)?;
+            ensure!(got.pixels.len() == expected.pixels.len(), "the picture's shape");
+            let steps: f64 = got.pixels.iter().zip(&expected.pixels).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+            let mean = steps / expected.pixels.len() as f64;
+            ensure!(mean <= limit, "the mean absolute error is {mean} steps, more than {limit}");
+        }
+    }
+    Ok(())
+}
+
+/// spae-core on this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Core;
+
+impl Runtime for Core {
+    fn picture(&mut self, file: &[u8], text: &str) -> Result<Picture> {
+        let model = Model::read(file)?;
+        let mut scratch = vec![f32::NAN; model.scratch_len()];
+        let canvas = Canvas::new(&model, &mut scratch)?;
+        let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
+        stream.push(text.as_bytes(), |_, _| ())?;
+        stream.finish(|_, _| ())?;
+        Ok(picture(stream.canvas()))
+    }
+}
+
+/// What stands on a canvas.
+pub fn picture(canvas: &mut Canvas<'_, '_>) -> Picture {
+    let (shape, channels) = (canvas.shape(), canvas.model().decoder().picture_channels());
+    let mut pixels = Vec::with_capacity(shape.area() * channels);
+    canvas.rows(|_, row| {
+        let planes: Vec<Vec<u8>> = (0..channels).map(|channel| row.channel(channel).collect()).collect();
+        for column in 0..usize::from(shape.width) {
+            pixels.extend(planes.iter().map(|plane| plane[column]));
+        }
+    });
+    Picture { height: shape.height.into(), width: shape.width.into(), channels, pixels }
+}
