@@ -1,0 +1,73 @@
+//! What was typed, what it means, and which command does the work. Exit codes are decided here and nowhere else:
+//! 0 for done, 1 for failed, 2 for a command line that has no meaning.
+//!
+//! One command is one file; each parses its own arguments and calls the library.
+
+mod decode;
+mod demo;
+mod inspect;
+mod output;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Error, Result};
+use clap::{Parser, Subcommand};
+use spae_host::model_file::ModelFile;
+
+/// Pictures as words: a few say what a picture is, many say how it looks, and any number of them gives a picture.
+#[derive(Debug, Parser)]
+#[command(name = "spae", version, max_term_width = 100)]
+#[command(after_help = "Example: spae demo --digit 7")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Decode(decode::Arguments),
+    Inspect(inspect::Arguments),
+}
+
+/// A command line that clap accepts and that still has no meaning, such as more layers than the model has.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Runs the command that was typed.
+pub(crate) fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_usage(error: &Error) -> bool {
+    error.chain().any(|cause| cause.is::<UsageError>())
+}
+
+/// The number of layers to use, from `--layers` and what the model has.
+fn layer_count(asked: Option<usize>, layers: usize) -> std::result::Result<usize, UsageError> {
+    match asked {
+        None => Ok(layers),
+        Some(asked) if (1..=layers).contains(&asked) => Ok(asked),
+        Some(asked) => Err(UsageError(format!("--layers {asked}: the model has layers 1 to {layers}"))),
+    }
+}
+
+/// The model that `--model` names.
+fn open_model(path: &Path) -> Result<ModelFile> {
+    ModelFile::open(path)
+}

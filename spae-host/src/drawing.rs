@@ -1,0 +1,106 @@
+//! From a token text to pictures, one for each layer that came: spae-core at work, with a report of the text's faults.
+//!
+//! Knows texts, words and pictures; knows no tensors and no files.
+
+use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
+use spae_core::canvas::Canvas;
+use spae_core::model::Model;
+use spae_core::stream::{Event, Stream, UnknownPolicy};
+
+use crate::picture::Picture;
+use crate::text::{self, Place};
+
+/// A fault of a text: where, and what stands there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What stands there.
+    pub word: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} `{}`", self.place, self.word)
+    }
+}
+
+/// What a text gave.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    /// One picture for each complete layer in turn, each drawn from all words up to there.
+    pub layers: Vec<Picture>,
+    /// The picture from everything that was asked for, a part of a layer included.
+    pub picture: Picture,
+    /// The words that took a place, by layer, row-major; `None` where a place is still empty.
+    pub words: Vec<Vec<Option<u32>>>,
+    /// Words that the model does not have.
+    pub unknown: Vec<Fault>,
+    /// Where words begin that came after the last layer; only the first is kept.
+    pub first_surplus: Option<Fault>,
+    /// How many such words there are.
+    pub surplus: usize,
+    /// Places of the layers asked for that stay empty.
+    pub missing: usize,
+}
+
+/// Draws the first `layers` layers of `text`.
+///
+/// # Errors
+/// The first unknown word, under the policy that stops there.
+pub fn draw(model: &Model<'_>, text: &[u8], policy: UnknownPolicy, layers: usize) -> std::result::Result<Drawing, Fault> {
+    let mut scratch = vec![0.0; model.scratch_len()];
+    let canvas = Canvas::new(model, &mut scratch).expect("scratch memory of the length that the model states");
+    let mut stream = Stream::new(canvas, policy);
+    let fault = |offset| {
+        let (place, word) = text::at(text, offset);
+        Fault { place, word }
+    };
+    let mut pictures = Vec::new();
+    let mut words: Vec<Vec<Option<u32>>> =
+        model.pyramid().layers().iter().take(layers).map(|shape| vec![None; shape.area()]).collect();
+    let (mut unknown, mut first_surplus) = (Vec::new(), None);
+    let mut on = |event: Event, canvas: &mut Canvas<'_, '_>| match event {
+        Event::Token { id, layer, index } => {
+            if let Some(place) = words.get_mut(layer).and_then(|layer| layer.get_mut(index)) {
+                *place = Some(id);
+            }
+        }
+        Event::LayerComplete { layer } if layer < layers => pictures.push(Picture::of(canvas)),
+        Event::Unknown { offset } => unknown.push(fault(offset)),
+        Event::Surplus { offset } => first_surplus = first_surplus.take().or_else(|| Some(fault(offset))),
+        Event::LayerComplete { .. } | Event::Hole { .. } | Event::Label { .. } => {}
+    };
+    stream.push(text, &mut on).map_err(|error| fault(error.offset))?;
+    let summary = stream.finish(&mut on).map_err(|error| fault(error.offset))?;
+    let picture = match pictures.last() {
+        Some(last) if pictures.len() == layers => last.clone(),
+        _ => Picture::of(stream.canvas()),
+    };
+    let missing = words.iter().flatten().filter(|place| place.is_none()).count();
+    Ok(Drawing {
+        layers: pictures,
+        picture,
+        words,
+        unknown,
+        first_surplus,
+        surplus: summary.surplus as usize,
+        missing,
+    })
+}
+
+/// The pictures of all layers from the ids of an encoding: through their canonical text, as a device would get them.
+///
+/// # Errors
+/// If an id has no word in `model`: then encoder and model are not of the same training.
+pub fn draw_tokens(model: &Model<'_>, ids: &[u32]) -> Result<Drawing> {
+    let lexicon = model.lexicon();
+    if let Some(id) = ids.iter().find(|&&id| id >= lexicon.len()) {
+        bail!("word {id} does not exist among {}: encoder and model are not of the same training", lexicon.len());
+    }
+    let text = text::canonical(model.pyramid(), ids, |id| lexicon.word(id).map(|word| word.to_string()).unwrap_or_default());
+    let layers = model.pyramid().layers().len();
+    draw(model, text.as_bytes(), UnknownPolicy::Error, layers).map_err(|fault| anyhow!("canonical text at {fault}"))
+}
