@@ -4,9 +4,19 @@
 //! autograd. Everything here is f32 on the CPU; other tensors take candle's own operations. Results are bit-identical
 //! for any number of threads.
 
+mod activation;
+#[cfg(test)]
+mod check;
 mod contract;
 mod conv2d;
+mod group_norm;
+mod nearest;
 mod simd;
 mod storage;
+mod upsample_conv2d;
 
+pub use activation::{relu, silu};
 pub use conv2d::conv2d;
+pub use group_norm::{group_norm, group_norm_silu};
+pub use nearest::{nearest, nearest_with_log_sum_exp};
+pub use upsample_conv2d::upsample_conv2d;

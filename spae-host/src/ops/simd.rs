@@ -107,3 +107,88 @@ pub(super) mod avx2 {
         }
     }
 }
+
+/// Defines a function whose body is compiled twice, once for AVX2, and calls the form that the processor runs. The body
+/// is plain Rust that the compiler vectorises; both forms give the same bits.
+macro_rules! vectorised {
+    ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$attribute])*
+        fn $name($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn portable($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn wide($($argument: $type),*) $(-> $result)? {
+                    portable($($argument),*)
+                }
+                if $crate::ops::simd::avx2::available() {
+                    // SAFETY: the processor has AVX2.
+                    return unsafe { wide($($argument),*) };
+                }
+            }
+            portable($($argument),*)
+        }
+    };
+}
+pub(super) use vectorised;
+
+/// eˣ to about 1 part in 10⁷ (Cephes' polynomial), without branches, so that loops over it vectorise. Below −87 the
+/// result stays at e⁻⁸⁷, above 88 at e⁸⁸; not-a-number stays what it is.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    /// 1.5 · 2²³: adding it rounds to the nearest integer and leaves that integer in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let exponent = rounded - ROUND;
+    // ln 2 in two parts, the first with few bits: the product is exact.
+    let r = (x - exponent * 0.693_359_4) + exponent * 2.121_944_4e-4;
+    let mut p = 1.987_569_2e-4;
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p * r + coefficient;
+    }
+    let mantissa = p * (r * r) + r + 1.0;
+    let power = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32).wrapping_add(127);
+    mantissa * f32::from_bits((power as u32) << 23)
+}
+
+/// 1 / (1 + e⁻ˣ).
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Running parts of [`lane_sum`]: enough to keep the adders busy.
+const PARTS: usize = 4 * LANES;
+
+/// Σ f(values), in an order that depends on the length alone.
+#[inline(always)]
+pub(super) fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut parts = [0.0f32; PARTS];
+    let chunks = values.chunks_exact(PARTS);
+    let rest: f32 = chunks.remainder().iter().map(|&value| f(value)).sum();
+    for chunk in chunks {
+        for (part, &value) in parts.iter_mut().zip(chunk) {
+            *part += f(value);
+        }
+    }
+    parts.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_the_exact_one() {
+        for step in -8700..=8800 {
+            let x = step as f32 * 0.01;
+            let exact = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 2.5e-7, "e^{x}: {} instead of {exact}", exp(x));
+        }
+        assert!(exp(-1e30) < 2e-38 && exp(1e30) > 1e38 && exp(f32::NAN).is_nan());
+        assert_eq!(exp(0.0), 1.0);
+    }
+}
