@@ -3,7 +3,7 @@
 use core::fmt::{Display, Formatter, Result};
 
 use crate::codebook::MAX_WIDTH;
-use crate::decoder::{MAX_CHANNELS, MAX_PICTURE_SIDE, MAX_STAGES};
+use crate::decoder::{MAX_CHANNELS, MAX_PICTURE_SIDE, MAX_SCRATCH, MAX_STAGES};
 use crate::format::{Kind, MAGIC, VERSION};
 use crate::lexicon::{MAX_WORD_BYTES, MAX_WORDS};
 use crate::pyramid::{MAX_LAYERS, MAX_SIDE, Shape};
@@ -319,6 +319,11 @@ pub enum FormatError {
         /// The codebook's.
         codebook: usize,
     },
+    /// The stages' rings take more memory than [`MAX_SCRATCH`].
+    ScratchTooLarge {
+        /// Elements (f32) needed.
+        elements: u64,
+    },
     /// The header states another scratch size than the stages need.
     ScratchBytes {
         /// As the header says.
@@ -379,6 +384,9 @@ impl Display for FormatError {
             Self::RowCount { words, rows } => write!(f, "{words} words, but {rows} codebook rows"),
             Self::InputWidth { decoder, codebook } => {
                 write!(f, "the decoder takes vectors of {decoder}, the codebook has {codebook}")
+            }
+            Self::ScratchTooLarge { elements } => {
+                write!(f, "the stages need {elements} elements of scratch memory; {MAX_SCRATCH} are the most")
             }
             Self::ScratchBytes { stated, derived } => {
                 write!(f, "the header states {stated} bytes of scratch memory; the stages need {derived}")

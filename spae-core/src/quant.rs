@@ -26,8 +26,27 @@ pub fn int8(value: f32, scale: f32) -> i8 {
 }
 
 /// The f32 that two little-endian bytes hold as an IEEE 754 binary16; exact.
-pub fn f16_le(bytes: [u8; 2]) -> f32 {
-    f16::from_le_bytes(bytes).to_f32()
+///
+/// Without calls or branches: loops over weights become vectors on a host, and a chip that has no instruction for it
+/// needs few. (`half` asks at run time what the processor can do, or branches; decoding took twice as long with it.)
+#[inline]
+pub const fn f16_le(bytes: [u8; 2]) -> f32 {
+    /// 2¹¹², which turns binary16's exponent bias of 15 into binary32's 127, for subnormal numbers too.
+    const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u16::from_le_bytes(bytes) as u32;
+    let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * REBIAS;
+    let infinite_or_none = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | infinite_or_none | (bits & 0x8000) << 16)
+}
+
+/// [`f16_le`] of each.
+#[inline]
+pub fn widen<const N: usize>(stored: &[[u8; 2]; N]) -> [f32; N] {
+    let mut widened = [0.0; N];
+    for (widened, stored) in widened.iter_mut().zip(stored) {
+        *widened = f16_le(*stored);
+    }
+    widened
 }
 
 /// The two little-endian bytes of `value` as binary16, rounded to nearest, ties to even.
@@ -38,6 +57,14 @@ pub fn to_f16_le(value: f32) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn widening_is_exact_for_all_65536_binary16() {
+        for bits in 0..=u16::MAX {
+            let (ours, expected) = (f16_le(bits.to_le_bytes()), f16::from_bits(bits).to_f32());
+            assert!(ours.to_bits() == expected.to_bits() || (ours.is_nan() && expected.is_nan()), "{bits:#06x}");
+        }
+    }
 
     #[test]
     fn every_pixel_survives_the_round_trip() {

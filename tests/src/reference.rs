@@ -6,7 +6,7 @@ use spae_core::kernel::Activation;
 
 use crate::fixtures::Fixture;
 
-/// A feature map [channels][height][width].
+/// A feature map, `[channels][height][width]`.
 pub type Map = Vec<Vec<Vec<f64>>>;
 
 /// Decoder output before it is rounded to pixels. `ids`: the words in reading order, `None` for a hole; where they end
@@ -49,7 +49,7 @@ fn values(map: &mut Map) -> impl Iterator<Item = &mut f64> {
     map.iter_mut().flatten().flatten()
 }
 
-/// Ẑ (Eqs. 1 and 3, and the rule for prefixes), [d][h][w].
+/// Ẑ (Eqs. 1 and 3, and the rule for prefixes), `[d][h][w]`.
 fn average(fixture: &Fixture, ids: &[Option<usize>]) -> Map {
     let (height, width) = (usize::from(fixture.pyramid.grid().height), usize::from(fixture.pyramid.grid().width));
     let mut sums = vec![vec![vec![0.0; fixture.width]; width]; height];

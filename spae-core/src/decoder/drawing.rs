@@ -1,0 +1,237 @@
+//! The decoder at work: one step of the schedule after the other, over [`kernel`]'s arithmetic.
+
+use super::Decoder;
+use super::schedule::Step;
+use super::stage::{Operation, Stage};
+use crate::kernel::{self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_PRODUCTS, Window};
+use crate::pyramid::Position;
+use crate::quant::{self, f16_le};
+use crate::saq::RunningAverage;
+
+/// Output channels of a convolution that are computed together: 16 sums, which fit the registers of a Cortex-M4F.
+const CHANNELS: usize = 2;
+
+/// The weights of a convolution.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    /// [outputs].
+    biases: &'a [[u8; 2]],
+    /// Bytes; their order is the operation's.
+    taps: &'a [u8],
+}
+
+impl Weights<'_> {
+    fn bias(&self, channel: usize) -> f32 {
+        self.biases.get(channel).map_or(0.0, |bias| f16_le(*bias))
+    }
+}
+
+impl<'a> Decoder<'a> {
+    /// Computes the rows of one step into their rings.
+    pub(super) fn compute(
+        &self,
+        step: Step,
+        average: &RunningAverage<'_, '_>,
+        complete: usize,
+        work: &mut [f32],
+        rings: &mut [f32],
+    ) {
+        let Some(stage) = self.stages().get(step.stage) else { return };
+        let before = step.stage.checked_sub(1).and_then(|before| self.stages().get(before));
+        let Some((source, (before, own))) = before.zip(rings.split_at_mut_checked(stage.ring_start)) else {
+            return self.input_row(stage, step.row, average, complete, rings);
+        };
+        let operation = stage.spec.operation;
+        let window = window(source, step.row / operation.rows(), before);
+        let bytes = self.stage_weights(stage);
+        let Some((biases, taps)) = bytes.split_at_checked(2 * usize::from(stage.spec.channels)) else { return };
+        let weights = Weights { biases: biases.as_chunks().0, taps };
+        if operation == Operation::UpsampleConvolve3x3 {
+            return upsample_rows(stage, step.row, weights, &window, work, own);
+        }
+        let residual = stage.spec.residual.and_then(|residual| self.stages().get(usize::from(residual)));
+        let residual = residual.and_then(|earlier| before.get(earlier.ring_range(step.row))).unwrap_or(&[]);
+        let Some(out) = ring_row(stage, step.row, own) else { return };
+        convolve_row(stage, weights, &window, residual, out);
+    }
+
+    fn stage_weights(&self, stage: &Stage) -> &'a [u8] {
+        self.weights.get(stage.weights_start..stage.weights_end()).unwrap_or(&[])
+    }
+
+    fn input_row(&self, stage: &Stage, row: u16, average: &RunningAverage<'_, '_>, complete: usize, rings: &mut [f32]) {
+        let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
+        let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
+        let biases = self.stage_weights(stage).as_chunks().0;
+        for column in 0..stage.shape.width {
+            let at = usize::from(row) * width + usize::from(column);
+            let value = average.value(Position { row, column }, complete).unwrap_or(&[]);
+            let biases = biases.get(at * channels..).unwrap_or(&[]);
+            for (channel, (out, bias)) in out.chunks_exact_mut(stage.stride()).zip(biases).enumerate() {
+                if let Some(out) = out.get_mut(usize::from(column) + 1) {
+                    *out = value.get(channel).copied().unwrap_or(0.0) + f16_le(*bias);
+                }
+            }
+        }
+        for out in out.chunks_exact_mut(stage.stride()) {
+            stage.spec.activation.apply(interior_mut(out));
+        }
+    }
+}
+
+/// The three rows of `source` around its row `row`. `rings`: those up to `source`'s at least.
+fn window<'r>(source: &Stage, row: u16, rings: &'r [f32]) -> Window<'r> {
+    let get = |row: Option<u16>| match row {
+        Some(row) if row < source.shape.height => rings.get(source.ring_range(row)).unwrap_or(&[]),
+        _ => &[],
+    };
+    let rows = [get(row.checked_sub(1)), get(Some(row)), get(row.checked_add(1))];
+    Window { rows, width: usize::from(source.shape.width) }
+}
+
+/// Row `row` of `stage`, [channels × (width + 2)]. `own`: the rings from `stage`'s on.
+fn ring_row<'r>(stage: &Stage, row: u16, own: &'r mut [f32]) -> Option<&'r mut [f32]> {
+    let range = stage.ring_range(row);
+    own.get_mut(range.start.checked_sub(stage.ring_start)?..)?.get_mut(..range.len())
+}
+
+/// A convolution's output row. `residual`: the earlier stage's row or nothing; both [channels × (width + 2)].
+fn convolve_row(stage: &Stage, weights: Weights<'_>, window: &Window<'_>, residual: &[f32], out: &mut [f32]) {
+    let mut channels = out.chunks_mut(CHANNELS * stage.stride());
+    let mut residuals = residual.chunks(CHANNELS * stage.stride());
+    for first in (0..usize::from(stage.spec.channels)).step_by(CHANNELS) {
+        let (Some(out), residual) = (channels.next(), residuals.next().unwrap_or(&[])) else { return };
+        if out.len() == CHANNELS * stage.stride() {
+            convolve_channels::<CHANNELS>(stage, weights, first, window, residual, out);
+        } else {
+            convolve_channels::<1>(stage, weights, first, window, residual, out);
+        }
+    }
+}
+
+/// The `N` output channels from `first` on; `residual` and `out` [N × (width + 2)].
+fn convolve_channels<const N: usize>(
+    stage: &Stage,
+    weights: Weights<'_>,
+    first: usize,
+    window: &Window<'_>,
+    residual: &[f32],
+    out: &mut [f32],
+) {
+    let operation = stage.spec.operation;
+    let taps_len = 2 * usize::from(stage.inputs) * operation.taps();
+    let mut taps: [&[u8]; N] = [&[]; N];
+    let rest = weights.taps.get(first * taps_len..).unwrap_or(&[]);
+    for (taps, stored) in taps.iter_mut().zip(rest.chunks_exact(taps_len)) {
+        *taps = stored;
+    }
+    let biases: [f32; N] = core::array::from_fn(|channel| weights.bias(first + channel));
+    for start in (0..window.width).step_by(LANES) {
+        let mut sums: [Lanes; N] = biases.map(|bias| [bias; LANES]);
+        match operation {
+            Operation::Convolve1x1 => kernel::convolve_1x1(taps, window, start, &mut sums),
+            _ => kernel::convolve_3x3(taps, window, start, &mut sums),
+        }
+        let mut residual = residual.chunks_exact(stage.stride());
+        for (out, sums) in out.chunks_exact_mut(stage.stride()).zip(&mut sums) {
+            if let Some(residual) = residual.next() {
+                let earlier = interior(residual).get(start..).unwrap_or(&[]);
+                sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum += earlier);
+            }
+            stage.spec.activation.apply(sums);
+            let out = interior_mut(out).get_mut(start..).unwrap_or(&mut []);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum);
+        }
+    }
+}
+
+/// An upsampling's output rows `row` and `row + 1`. `work`: [`kernel::UPSAMPLE_WORK`]; `own`: the rings from `stage`'s
+/// on.
+fn upsample_rows(
+    stage: &Stage,
+    row: u16,
+    weights: Weights<'_>,
+    window: &Window<'_>,
+    work: &mut [f32],
+    own: &mut [f32],
+) {
+    let channels = usize::from(stage.spec.channels);
+    let Some((differences, sums)) =
+        work.as_chunks_mut::<LANES>().0.as_chunks_mut::<UPSAMPLE_PRODUCTS>().0.split_first_mut()
+    else {
+        return;
+    };
+    for first in (0..channels).step_by(UPSAMPLE_CHANNELS) {
+        let Some(sums) = sums.get_mut(..UPSAMPLE_CHANNELS.min(channels - first)) else { return };
+        for start in (0..window.width).step_by(LANES) {
+            upsample_block(weights.taps, channels, first, start, window, differences, sums);
+            for (channel, sums) in (first..).zip(&*sums) {
+                for a in 0..2 {
+                    // The pair may wrap around the ring, so each row is found on its own.
+                    let out = ring_row(stage, row + a, own).unwrap_or(&mut []);
+                    let out = out.chunks_exact_mut(stage.stride()).nth(channel).unwrap_or(&mut []);
+                    let out = interior_mut(out).get_mut(2 * start..).unwrap_or(&mut []);
+                    let length = out.len().min(2 * LANES);
+                    let out = out.get_mut(..length).unwrap_or(&mut []);
+                    kernel::upsample_combine(sums, weights.bias(channel), usize::from(a), out);
+                    stage.spec.activation.apply(out);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of the output channels from `first` on, as many as `sums` holds, at the columns from `start` on. `taps`:
+/// binary16 [inputs × channels × 9].
+fn upsample_block(
+    taps: &[u8],
+    channels: usize,
+    first: usize,
+    start: usize,
+    window: &Window<'_>,
+    differences: &mut Products,
+    sums: &mut [Products],
+) {
+    sums.fill([[0.0; LANES]; UPSAMPLE_PRODUCTS]);
+    for (channel, taps) in taps.chunks_exact(2 * UPSAMPLE_PRODUCTS * channels).enumerate() {
+        kernel::upsample_differences(window, channel, start, differences);
+        let taps = taps.get(2 * UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]);
+        kernel::upsample_accumulate(taps, differences, sums);
+    }
+}
+
+/// A padded row without its padding.
+fn interior(row: &[f32]) -> &[f32] {
+    if let [_, interior @ .., _] = row { interior } else { &[] }
+}
+
+/// As [`interior`], to write.
+fn interior_mut(row: &mut [f32]) -> &mut [f32] {
+    if let [_, interior @ .., _] = row { interior } else { &mut [] }
+}
+
+/// One row of a picture, as it leaves the decoder.
+#[derive(Clone, Copy, Debug)]
+pub struct PixelRow<'a> {
+    /// [channels × (width + 2)].
+    values: &'a [f32],
+    stride: usize,
+    channels: usize,
+}
+
+impl<'a> PixelRow<'a> {
+    pub(super) fn new(stage: &Stage, values: &'a [f32]) -> Self {
+        Self { values, stride: stage.stride(), channels: usize::from(stage.spec.channels) }
+    }
+
+    /// 1 for grey, 3 for red, green, blue.
+    pub const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// One channel's pixels from the left.
+    pub fn channel(&self, channel: usize) -> impl ExactSizeIterator<Item = u8> + use<'a> {
+        let row = self.values.chunks_exact(self.stride.max(1)).nth(channel).unwrap_or(&[]);
+        interior(row).iter().map(|&value| quant::pixel(value))
+    }
+}

@@ -1,0 +1,35 @@
+//! Times whole decodes of the digits-like fixture: `cargo run --release -p spae-tests --example decode_speed`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use spae_core::canvas::Canvas;
+use spae_core::model::Model;
+use spae_core::stream::{Stream, UnknownPolicy};
+use spae_tests::fixtures;
+
+fn main() -> anyhow::Result<()> {
+    let fixture = fixtures::named("digits");
+    let file = fixture.file();
+    let model = Model::read(&file)?;
+    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Error);
+    let ids: Vec<Option<usize>> = fixture.ids(1).into_iter().map(Some).collect();
+    stream.push(fixture.text(&ids).as_bytes(), |_, _| ())?;
+    let mut best = f64::INFINITY;
+    for _ in 0..200 {
+        let start = Instant::now();
+        stream.canvas().rows(|_, row| {
+            black_box(row.channel(0).map(u32::from).sum::<u32>());
+        });
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let macs = model.decoder().multiply_accumulates();
+    println!(
+        "{macs} multiply-accumulates in {:.0} µs: {:.2} a nanosecond; {} bytes of scratch",
+        best * 1e6,
+        macs as f64 / best * 1e-9,
+        4 * model.scratch_len()
+    );
+    Ok(())
+}
