@@ -91,16 +91,18 @@ pub fn draw(model: &Model<'_>, text: &[u8], policy: UnknownPolicy, layers: usize
     })
 }
 
-/// The pictures of all layers from the ids of an encoding: through their canonical text, as a device would get them.
+/// The pictures of all layers from an encoding's ids by layer: through their canonical text, as a device gets them.
 ///
 /// # Errors
 /// If an id has no word in `model`: then encoder and model are not of the same training.
-pub fn draw_tokens(model: &Model<'_>, ids: &[u32]) -> Result<Drawing> {
+pub fn draw_tokens(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<Drawing> {
     let lexicon = model.lexicon();
+    let ids = tokens.concat();
     if let Some(id) = ids.iter().find(|&&id| id >= lexicon.len()) {
         bail!("word {id} does not exist among {}: encoder and model are not of the same training", lexicon.len());
     }
-    let text = text::canonical(model.pyramid(), ids, |id| lexicon.word(id).map(|word| word.to_string()).unwrap_or_default());
+    let word = |id| lexicon.word(id).map(|word| word.to_string()).unwrap_or_default();
+    let text = text::canonical(model.pyramid(), &ids, word);
     let layers = model.pyramid().layers().len();
     draw(model, text.as_bytes(), UnknownPolicy::Error, layers).map_err(|fault| anyhow!("canonical text at {fault}"))
 }

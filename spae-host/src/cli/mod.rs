@@ -3,17 +3,26 @@
 //!
 //! One command is one file; each parses its own arguments and calls the library.
 
+mod codebook;
+mod data;
 mod decode;
 mod demo;
+mod encode;
+mod eval;
+mod export;
 mod inspect;
 mod output;
+mod progress;
+mod train;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use clap::{Parser, Subcommand};
-use spae_host::model_file::ModelFile;
+use spae_host::export::RowFormat;
+use spae_host::model_file::{self, ModelFile};
+use spae_host::{checkpoint, tokenizer::Tokenizer};
 
 /// Pictures as words: a few say what a picture is, many say how it looks, and any number of them gives a picture.
 #[derive(Debug, Parser)]
@@ -27,8 +36,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Encode(encode::Arguments),
     Decode(decode::Arguments),
+    Eval(eval::Arguments),
+    Export(export::Arguments),
     Inspect(inspect::Arguments),
+    Train(train::Arguments),
+    Codebook(codebook::Arguments),
+    Data(data::Arguments),
 }
 
 /// A command line that clap accepts and that still has no meaning, such as more layers than the model has.
@@ -40,8 +55,14 @@ struct UsageError(String);
 pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Encode(arguments) => encode::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Codebook(arguments) => codebook::run(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +88,20 @@ fn layer_count(asked: Option<usize>, layers: usize) -> std::result::Result<usize
     }
 }
 
-/// The model that `--model` names.
+/// The model that `--model` names: a file, the file of a model folder, or a run as it would be exported.
 fn open_model(path: &Path) -> Result<ModelFile> {
+    if path.is_dir() && !path.join(model_file::FILE_NAME).exists() && path.join(checkpoint::FOLDER).is_dir() {
+        let tokenizer = Tokenizer::load(path)?;
+        let bytes = spae_host::export::export(&tokenizer, RowFormat::default(), "")?;
+        return ModelFile::new(tokenizer.origin, bytes);
+    }
     ModelFile::open(path)
+}
+
+/// The encoder and its words, from the folder that `--model` names.
+fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    if path.is_file() {
+        bail!("{} is a file; this command needs a model folder or a run folder, for the encoder is in it", path.display());
+    }
+    Tokenizer::load(path)
 }

@@ -9,13 +9,13 @@ mod stages;
 
 pub use report::{Report, SectionSize, StageSize};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use spae_core::codebook::Rows;
 use spae_core::error::EmitError;
 use spae_core::model::{self, Parts};
 
-use crate::config::Config;
-use crate::tensor_file::Tensors;
+use crate::checkpoint::Progress;
+use crate::tokenizer::Tokenizer;
 
 /// How the codebook's rows are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,41 +27,19 @@ pub enum RowFormat {
     F16,
 }
 
-/// What a model file is made from.
-#[derive(Debug)]
-pub struct Source<'s> {
-    /// The model's configuration.
-    pub config: &'s Config,
-    /// The words in the order of their ids.
-    pub words: &'s [String],
-    /// The codebook in the space of Z, [V × d].
-    pub table: &'s [f32],
-    /// The trained weights.
-    pub tensors: &'s Tensors,
-    /// What messages call the place that the weights came from.
-    pub origin: &'s str,
-    /// Lines of `key = value` that the file carries.
-    pub provenance: &'s str,
-}
-
-/// The bytes of the model file.
+/// The bytes of `tokenizer`'s model file. `provenance` is lines of `key = value` that the file carries.
 ///
 /// # Errors
 /// If a tensor is missing or of another shape than the configuration says, or the parts make no model.
-pub fn export(source: &Source<'_>, format: RowFormat) -> Result<Vec<u8>> {
-    let config = source.config;
+pub fn export(tokenizer: &Tokenizer, format: RowFormat, provenance: &str) -> Result<Vec<u8>> {
+    let config = &tokenizer.config;
     let pyramid = config.geometry()?;
-    let (first, stages) = stages::stages(config, pyramid.grid(), source.tensors, source.origin)?;
+    let origin = tokenizer.origin.display().to_string();
+    let (first, stages) = stages::stages(config, pyramid.grid(), &tokenizer.weights, &origin)?;
     let (width, depth) = (config.decoder.input, config.codebook.width);
-    ensure!(
-        source.table.len() == source.words.len() * depth,
-        "{}: a table of {} numbers for {} words of width {depth}",
-        source.origin,
-        source.table.len(),
-        source.words.len()
-    );
-    let folded = fold(source.table, &first.weight, depth, width);
-    let words: Vec<&str> = source.words.iter().map(String::as_str).collect();
+    let table: Vec<f32> = tokenizer.table.flatten_all()?.to_vec1()?;
+    let folded = fold(&table, &first.weight, depth, width);
+    let words: Vec<&str> = tokenizer.codebook.words().iter().map(String::as_str).collect();
     let int8;
     let rows = match format {
         RowFormat::Int8 => {
@@ -73,15 +51,31 @@ pub fn export(source: &Source<'_>, format: RowFormat) -> Result<Vec<u8>> {
             values: &folded,
         },
     };
-    let parts = Parts {
-        pyramid,
-        words: &words,
-        rows,
-        stages: &stages.specs,
-        weights: &stages.weights,
-        provenance: source.provenance,
-    };
-    emit(&parts).map_err(|error| anyhow!("{}: {error}", source.origin))
+    let parts =
+        Parts { pyramid, words: &words, rows, stages: &stages.specs, weights: &stages.weights, provenance };
+    emit(&parts).map_err(|error| anyhow!("{origin}: {error}"))
+}
+
+/// Where the model of `tokenizer` comes from, for the model file; `progress` is its training's, where that is known.
+///
+/// # Errors
+/// If the configuration does not fit TOML.
+pub fn provenance(tokenizer: &Tokenizer, progress: Option<&Progress>) -> Result<String> {
+    let Tokenizer { config, codebook, .. } = tokenizer;
+    let digest = crc32c::crc32c(config.to_toml()?.as_bytes());
+    let mut lines = vec![
+        format!("name = {}", config.name.replace(char::is_control, " ")),
+        format!("program = spae {}", env!("CARGO_PKG_VERSION")),
+        format!("config_crc32c = {digest:08x}"),
+        format!("seed = {}", config.seed),
+        format!("embedding = {}", codebook.document.tensor),
+        format!("embedding_sha256 = {}", codebook.document.source[1]),
+    ];
+    if let Some(progress) = progress {
+        lines.push(format!("steps = {}", progress.steps));
+        lines.extend(progress.best.map(|psnr| format!("validation_psnr = {psnr:.2}")));
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 /// Asks for the length first, then writes.

@@ -39,7 +39,7 @@ pub(super) fn stages(config: &Config, grid: Shape, tensors: &Tensors, origin: &s
     let mut stages = Stages::default();
     let (height, width) = (usize::from(grid.height), usize::from(grid.width));
     stages.input(&take("grid_bias", &[channels, height, width])?, &first.bias);
-    let mut convolve = |stages: &mut Stages, name: &str, operation, activation, residual, outputs, inputs| {
+    let convolve = |stages: &mut Stages, name: &str, operation, activation, residual, outputs, inputs| {
         let weight = take(&format!("{name}.weight"), &[outputs, inputs, 3, 3])?;
         let bias = take(&format!("{name}.bias"), &[outputs])?;
         stages.convolve(operation, activation, residual, &weight, &bias);

@@ -37,6 +37,16 @@ impl Picture {
         Ok(Self { height, width, channels, pixels })
     }
 
+    /// A picture from `planes` [channels × height × width].
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn from_planes(height: usize, width: usize, channels: usize, planes: &[u8]) -> Result<Self> {
+        let area = height * width;
+        let pixels = (0..area).flat_map(|at| planes.iter().skip(at).step_by(area.max(1))).copied().collect();
+        Self::new(height, width, channels, pixels)
+    }
+
     /// What `canvas` shows now.
     pub fn of(canvas: &mut Canvas<'_, '_>) -> Self {
         let shape = canvas.shape();
@@ -131,6 +141,13 @@ mod tests {
     fn sizes_that_do_not_fit_are_refused() {
         assert!(Picture::new(2, 2, 1, vec![0; 5]).is_err());
         assert!(Picture::new(2, 2, 2, vec![0; 8]).is_err());
+    }
+
+    #[test]
+    fn planes_are_interleaved() {
+        let picture = Picture::from_planes(1, 2, 3, &[1, 2, 10, 20, 100, 200]).unwrap();
+        assert_eq!([picture.colour(0, 0), picture.colour(0, 1), picture.colour(0, 2)], [[1, 10, 100], [2, 20, 200], [0; 3]]);
+        assert!(Picture::from_planes(1, 2, 3, &[1, 2, 10]).is_err());
     }
 
     #[test]
