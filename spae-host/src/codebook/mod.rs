@@ -1,0 +1,254 @@
+//! The frozen language codebook ℂ = {(k, e(k))} (paper §3.1) and what a language model knows about its words.
+//!
+//! One file holds it all, so that training needs no language model at hand:
+//! - `embedding` [V, E]: e(k), centred on the vocabulary's mean, unit length;
+//! - `text` [V, F] and `caption` [C, F]: sentence features f′_T (Eq. 5) of the words and of the labels' captions, the
+//!   mean over templates brought back to unit length;
+//! - `text_plain` and `caption_plain`: the same for the bare word, without templates.
+//!
+//! All are f16. An id is the rank of a word in byte order; rows are stored in that order. Knows no images.
+
+mod language_model;
+mod sentence;
+mod words;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Source;
+use crate::tensor_file::{self, Tensors};
+use language_model::LanguageModel;
+
+/// The kind that the file's metadata names.
+const KIND: &str = "spae-codebook";
+
+/// A vocabulary with its vectors; all tensors f32, rows of unit length.
+#[derive(Clone, Debug)]
+pub struct Codebook {
+    /// What is written beside the tensors.
+    pub document: Document,
+    /// e(k), [V, E].
+    pub embedding: Tensor,
+    /// What the words mean; absent where no captions were given.
+    pub features: Option<Features>,
+}
+
+/// Sentence features, rows of unit length.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// f′_T of the words over the templates, [V, F].
+    pub text: Tensor,
+    /// Of the bare words, [V, F].
+    pub text_plain: Tensor,
+    /// Of the captions over their templates, [C, F].
+    pub caption: Tensor,
+    /// Of the bare captions, [C, F].
+    pub caption_plain: Tensor,
+}
+
+/// What is written beside the tensors.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The vocabulary T in byte order.
+    pub words: Vec<String>,
+    /// The captions, in the order of the labels.
+    pub captions: Vec<String>,
+    /// p of Eq. 5 for the words.
+    pub templates: Vec<String>,
+    /// p of Eq. 5 for the captions.
+    pub caption_templates: Vec<String>,
+    /// The embedding's name in the language model.
+    pub tensor: String,
+    /// SHA-256 of the language model's tokenizer and of its weights, in hexadecimal.
+    pub source: [String; 2],
+}
+
+impl Codebook {
+    /// Makes a codebook from a Hugging Face style folder.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, the tensor is not there (those that are get listed) or has another width than
+    /// the tokenizer has ids, or there are fewer clean words than asked for.
+    pub fn build(source: &Source) -> Result<Self> {
+        source.check()?;
+        let model = LanguageModel::open(&source.folder)?;
+        let chosen = words::choose(&model.tokenizer, source.words, source.letters)
+            .with_context(|| format!("in {}", model.tokenizer_path.display()))?;
+        let (words, ids): (Vec<String>, Vec<u32>) = chosen.into_iter().unzip();
+        let embedding = model.embedding(&source.tensor, &ids)?;
+        let embedding = unit_rows(&embedding.broadcast_sub(&embedding.mean_keepdim(0)?)?)?;
+        let features = if source.captions.is_empty() { None } else { Some(features(&model, source, &words)?) };
+        let document = Document {
+            words,
+            captions: source.captions.clone(),
+            templates: source.templates.clone(),
+            caption_templates: source.caption_templates.clone(),
+            tensor: source.tensor.clone(),
+            source: model.hashes.clone(),
+        };
+        Self { document, embedding, features }.rounded()
+    }
+
+    /// Rounds the values to what the file holds, so that a codebook just made equals the one read back.
+    fn rounded(self) -> Result<Self> {
+        Self::from_tensors(self.document.clone(), &self.tensors()?)
+    }
+
+    fn tensors(&self) -> Result<Tensors> {
+        let mut tensors = vec![("embedding", &self.embedding)];
+        if let Some(features) = &self.features {
+            tensors.extend([
+                ("text", &features.text),
+                ("text_plain", &features.text_plain),
+                ("caption", &features.caption),
+                ("caption_plain", &features.caption_plain),
+            ]);
+        }
+        tensors.into_iter().map(|(name, tensor)| Ok((name.to_owned(), tensor.to_dtype(DType::F16)?))).collect()
+    }
+
+    fn from_tensors(document: Document, tensors: &Tensors) -> Result<Self> {
+        let (words, captions) = (document.words.len(), document.captions.len());
+        ensure!(words > 0, "it has no words");
+        if let Some(at) = document.words.windows(2).position(|pair| pair[0] >= pair[1]) {
+            let (first, second) = (&document.words[at], &document.words[at + 1]);
+            ensure!(first != second, "the word \"{first}\" stands in it twice");
+            anyhow::bail!("its words are not in byte order: \"{first}\" before \"{second}\"");
+        }
+        for word in &document.words {
+            spae_core::lexicon::check_word(word).map_err(|fault| anyhow::anyhow!("the word {word:?}: {fault:?}"))?;
+        }
+        let rows = |name: &str, rows: usize| {
+            let tensor = tensors.get(name).with_context(|| format!("it has no tensor `{name}`"))?;
+            let fits = tensor.dims().len() == 2 && tensor.dims()[0] == rows;
+            ensure!(fits, "`{name}` is {:?}; it needs {rows} rows, one for each word or caption", tensor.dims());
+            unit_rows(&tensor.to_dtype(DType::F32)?)
+        };
+        let features = if tensors.contains_key("text") {
+            Some(Features {
+                text: rows("text", words)?,
+                text_plain: rows("text_plain", words)?,
+                caption: rows("caption", captions)?,
+                caption_plain: rows("caption_plain", captions)?,
+            })
+        } else {
+            None
+        };
+        Ok(Self { embedding: rows("embedding", words)?, features, document })
+    }
+
+    /// Reads a codebook file.
+    ///
+    /// # Errors
+    /// If it is missing, damaged, or not a codebook.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (tensors, document) = tensor_file::read(path, KIND)?;
+        Self::from_tensors(document, &tensors).with_context(|| format!("in the codebook {}", path.display()))
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        tensor_file::write(path, KIND, &self.tensors()?, &self.document)
+    }
+
+    /// The vocabulary T in byte order.
+    pub fn words(&self) -> &[String] {
+        &self.document.words
+    }
+}
+
+fn features(model: &LanguageModel, source: &Source, words: &[String]) -> Result<Features> {
+    let encoder = model.sentence_encoder(source.attention_heads)?;
+    let plain = ["{}".to_owned()];
+    let mean = |items: &[String], templates: &[String]| {
+        let mut sum: Option<Tensor> = None;
+        for template in templates {
+            let texts: Vec<String> = items.iter().map(|item| template.replace("{}", item)).collect();
+            let features = encoder.encode(&texts)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + features)?,
+                None => features,
+            });
+        }
+        unit_rows(&sum.context("no template")?)
+    };
+    Ok(Features {
+        text: mean(words, &source.templates)?,
+        text_plain: mean(words, &plain)?,
+        caption: mean(&source.captions, &source.caption_templates)?,
+        caption_plain: mean(&source.captions, &plain)?,
+    })
+}
+
+/// Rows brought to unit length; [N, W].
+pub(crate) fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+    let lengths = (rows.sqr()?.sum_keepdim(1)? + 1e-24)?.sqrt()?;
+    Ok(rows.broadcast_div(&lengths)?)
+}
+
+/// A small codebook for the host's own tests: `words` random words, 2 captions, features of width 6.
+#[cfg(test)]
+pub(crate) fn tiny(words: usize) -> Codebook {
+    use candle_core::Device;
+    use rand::RngExt as _;
+    let mut random = crate::random::generator(11, "tiny codebook", [0; 2]);
+    let mut rows = |rows: usize, width: usize| {
+        let values: Vec<f32> = (0..rows * width).map(|_| random.random_range(-1.0..1.0)).collect();
+        unit_rows(&Tensor::from_vec(values, (rows, width), &Device::Cpu).unwrap()).unwrap()
+    };
+    let document = Document {
+        words: (0..words).map(|number| format!("word{number:04}")).collect(),
+        captions: vec!["first".to_owned(), "second".to_owned()],
+        templates: vec!["{}".to_owned()],
+        caption_templates: vec!["{}".to_owned()],
+        tensor: "made".to_owned(),
+        source: ["none".to_owned(), "none".to_owned()],
+    };
+    let features =
+        Features { text: rows(words, 6), text_plain: rows(words, 6), caption: rows(2, 6), caption_plain: rows(2, 6) };
+    Codebook { document, embedding: rows(words, 8), features: Some(features) }.rounded().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_codebook_reads_back_to_the_same_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/codebook.safetensors");
+        let made = tiny(20);
+        made.save(&path).unwrap();
+        let read = Codebook::load(&path).unwrap();
+        assert_eq!(read.document, made.document);
+        assert_eq!(read.embedding.to_vec2::<f32>().unwrap(), made.embedding.to_vec2::<f32>().unwrap());
+        let (read, made) = (read.features.unwrap(), made.features.unwrap());
+        assert_eq!(read.caption.to_vec2::<f32>().unwrap(), made.caption.to_vec2::<f32>().unwrap());
+    }
+
+    #[test]
+    fn duplicates_disorder_and_missing_rows_are_refused() {
+        let made = tiny(4);
+        let fault = |change: &dyn Fn(&mut Document, &mut Tensors)| {
+            let (mut document, mut tensors) = (made.document.clone(), made.tensors().unwrap());
+            change(&mut document, &mut tensors);
+            Codebook::from_tensors(document, &tensors).unwrap_err().to_string()
+        };
+        assert!(fault(&|document, _| document.words[1] = "word0000".to_owned()).contains("twice"));
+        assert!(fault(&|document, _| document.words.swap(0, 1)).contains("byte order"));
+        assert!(fault(&|document, _| document.words.push("x y".to_owned())).contains("x y"));
+        assert!(fault(&|document, _| document.words.push("words".to_owned())).contains("5 rows"));
+        assert!(fault(&|_, tensors| drop(tensors.remove("embedding"))).contains("embedding"));
+    }
+}

@@ -1,0 +1,124 @@
+//! The vocabulary: where its file is, and what the file is made from.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// The vocabulary and its vectors.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Codebook {
+    /// The file of words, embeddings and text features, relative to the configuration's folder.
+    pub file: PathBuf,
+    /// Which space distances are measured in.
+    pub mode: Mode,
+    /// The width d of Z's vectors. In strict mode it is the embedding's own width.
+    pub width: usize,
+    /// What the file is made from where it does not exist yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// Which space distances are measured in.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The normalised e(k), as in the paper.
+    Strict,
+    /// The normalised W·e(k), W learned, e frozen.
+    Projected,
+}
+
+/// What a codebook file is made from: a Hugging Face style folder and choices about its words.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Holds `tokenizer.json` and `model.safetensors`, the latter with a BERT encoder for the text features.
+    pub folder: PathBuf,
+    /// The embedding's name in `model.safetensors`.
+    #[serde(default = "default_tensor")]
+    pub tensor: String,
+    /// How many words: the first clean ones in the order of the tokenizer's ids, which is that of frequency.
+    #[serde(default = "default_words")]
+    pub words: usize,
+    /// The shortest and the longest word, in letters.
+    #[serde(default = "default_letters")]
+    pub letters: [usize; 2],
+    /// p of Eq. 5 for the words; `{}` is where the word goes.
+    #[serde(default = "default_templates")]
+    pub templates: Vec<String>,
+    /// What the labels are called, in their order.
+    #[serde(default)]
+    pub captions: Vec<String>,
+    /// As `templates`, for the captions.
+    #[serde(default = "default_templates")]
+    pub caption_templates: Vec<String>,
+    /// Heads of the sentence encoder, where the folder's `config.json` does not say.
+    #[serde(default = "default_heads")]
+    pub attention_heads: usize,
+}
+
+fn default_tensor() -> String {
+    "embeddings.word_embeddings.weight".to_owned()
+}
+
+fn default_words() -> usize {
+    4096
+}
+
+fn default_letters() -> [usize; 2] {
+    [3, 8]
+}
+
+fn default_templates() -> Vec<String> {
+    vec!["{}".to_owned()]
+}
+
+fn default_heads() -> usize {
+    12
+}
+
+impl Source {
+    /// The defaults, over `folder`.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            tensor: default_tensor(),
+            words: default_words(),
+            letters: default_letters(),
+            templates: default_templates(),
+            captions: Vec::new(),
+            caption_templates: default_templates(),
+            attention_heads: default_heads(),
+        }
+    }
+
+    /// Checks what needs no file.
+    ///
+    /// # Errors
+    /// If no word can be chosen, or a template has no place for it.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.words > 0, "codebook.source.words is 0");
+        let [shortest, longest] = self.letters;
+        ensure!(
+            0 < shortest && shortest <= longest,
+            "codebook.source.letters is [{shortest}, {longest}]; it is the shortest and the longest word"
+        );
+        for (name, templates) in [("templates", &self.templates), ("caption_templates", &self.caption_templates)] {
+            ensure!(!templates.is_empty(), "codebook.source.{name} is empty; [\"{{}}\"] is the word itself");
+            for template in templates {
+                ensure!(template.contains("{}"), "codebook.source.{name}: \"{template}\" has no {{}} for the word");
+            }
+        }
+        ensure!(self.attention_heads > 0, "codebook.source.attention_heads is 0");
+        Ok(())
+    }
+}
+
+impl Codebook {
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.width > 0, "codebook.width is 0");
+        self.source.as_ref().map_or(Ok(()), Source::check)
+    }
+}

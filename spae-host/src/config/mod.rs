@@ -1,0 +1,236 @@
+//! What a model is and how it is trained: one TOML file, checked once, saved with everything made from it.
+//!
+//! Every key has its place here; an unknown one is an error that lists those that exist. Knows no tensors.
+
+mod codebook;
+mod network;
+mod objective;
+mod overrides;
+mod training;
+
+pub use codebook::{Codebook, Mode, Source};
+pub use network::{Activation, Decoder, DecoderBlock, Encoder, EncoderBlock};
+pub use objective::{CommitmentLayers, Commitment, Loss, Pool, Reconstruction, Scorer, Semantic};
+pub use training::{Augment, PrefixScheme, Prefixes, Schedule, Train};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use spae_core::pyramid::{Pyramid, Shape};
+
+/// The name under which a run or model folder keeps its configuration.
+pub const FILE_NAME: &str = "config.toml";
+
+/// A whole configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The model's name, for logs and the model file's provenance.
+    pub name: String,
+    /// Where every random number of the run starts from.
+    #[serde(default)]
+    pub seed: u64,
+    /// The token pyramid: rows and columns of each layer, coarse to fine. The last layer covers the grid.
+    pub pyramid: Vec<[u16; 2]>,
+    /// The pictures.
+    pub image: Image,
+    /// The words.
+    pub codebook: Codebook,
+    /// Pictures to Z.
+    pub encoder: Encoder,
+    /// Ẑ to pictures.
+    pub decoder: Decoder,
+    /// Which words mean what (Eqs. 4–7).
+    pub semantic: Semantic,
+    /// What is minimised (Eqs. 8 and 9).
+    pub loss: Loss,
+    /// How it is minimised.
+    pub train: Train,
+    /// The folder that relative paths start from.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// Pictures as the model sees them.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// 1 for grey, 3 for red, green, blue.
+    pub channels: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// How a picture of another size is made to fit.
+    pub fit: Fit,
+    /// `pad` alone: pixels that stay black on each side.
+    #[serde(default)]
+    pub border: usize,
+}
+
+/// How a picture is made to fit the model's input.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// Scaled until it touches the input less its border, aspect kept, centred on black.
+    Pad,
+    /// Scaled until it covers the input, aspect kept, its centre cut out.
+    Crop,
+    /// Stretched to the input.
+    Resize,
+}
+
+impl Config {
+    /// Reads and checks a file, with `overrides` such as `train.steps=100` put on top.
+    ///
+    /// # Errors
+    /// If the file is missing, is no TOML, has an unknown or a missing key, or values that do not fit each other.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self::parse(&text, folder, overrides).with_context(|| format!("in the configuration {}", path.display()))
+    }
+
+    /// Reads and checks a text; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn parse(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
+        // Straight from the text first: that way a fault is reported with its line.
+        let mut config: Self = toml::from_str(text)?;
+        if !overrides.is_empty() {
+            config = overrides::apply(text.parse()?, overrides)?;
+        }
+        config.folder = folder;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The file's text with every default written out.
+    ///
+    /// # Errors
+    /// If a value has no place in TOML, such as a seed beyond 2⁶³.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("the configuration does not fit TOML")
+    }
+
+    /// A path of the configuration, from its folder on.
+    pub fn path(&self, relative: &Path) -> PathBuf {
+        self.folder.join(relative)
+    }
+
+    /// The geometry: the layers on the encoder's grid.
+    ///
+    /// # Errors
+    /// If the picture does not divide into the grid, or a layer does not fit it.
+    pub fn geometry(&self) -> Result<Pyramid> {
+        let factor = self.encoder.downsampling();
+        let side = |pixels: usize, name: &str| {
+            ensure!(
+                pixels.is_multiple_of(factor),
+                "image.{name} is {pixels}; the encoder's `down` blocks halve it to a {factor}th, which leaves a remainder"
+            );
+            u16::try_from(pixels / factor).with_context(|| format!("image.{name} = {pixels} is too large"))
+        };
+        let grid = Shape::new(side(self.image.height, "height")?, side(self.image.width, "width")?);
+        let layers: Vec<Shape> = self.pyramid.iter().map(|&[height, width]| Shape::new(height, width)).collect();
+        let pyramid = Pyramid::new(grid, &layers).context("pyramid")?;
+        let finest = layers.last().copied();
+        ensure!(
+            finest == Some(grid),
+            "pyramid: the last layer is {}, the encoder's grid {grid}; the last layer must cover the grid",
+            finest.map_or_else(String::new, |shape| shape.to_string()),
+        );
+        Ok(pyramid)
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(matches!(self.image.channels, 1 | 3), "image.channels is {}; it can be 1 or 3", self.image.channels);
+        for (name, pixels) in [("height", self.image.height), ("width", self.image.width)] {
+            ensure!((1..=2048).contains(&pixels), "image.{name} is {pixels}; it can be 1 to 2048");
+            ensure!(
+                2 * self.image.border < pixels,
+                "image.border = {} leaves nothing of image.{name} = {pixels}",
+                self.image.border
+            );
+        }
+        if self.image.border > 0 && self.image.fit != Fit::Pad {
+            bail!("image.border belongs to image.fit = \"pad\"");
+        }
+        self.codebook.check()?;
+        let (down, up) = (self.encoder.downsampling(), self.decoder.upsampling());
+        ensure!(
+            down == up,
+            "the encoder's `down` blocks divide the sides by {down}, the decoder's `upsample` blocks multiply them by {up}"
+        );
+        let pyramid = self.geometry()?;
+        self.encoder.check(pyramid.grid())?;
+        self.decoder.check()?;
+        self.semantic.check(pyramid.layers().len())?;
+        self.loss.check()?;
+        self.train.check()
+    }
+}
+
+/// The configuration that the host's own tests use: small enough to train in a test.
+#[cfg(test)]
+pub(crate) const TINY: &str = include_str!("tiny.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<Config> {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        Config::parse(text, PathBuf::from("folder"), &overrides)
+    }
+
+    fn fault(text: &str, overrides: &[&str]) -> String {
+        format!("{:#}", parse(text, overrides).unwrap_err())
+    }
+
+    #[test]
+    fn the_resolved_text_reads_back_to_the_same_text() {
+        let config = parse(TINY, &["train.steps=7"]).unwrap();
+        assert_eq!(config.train.steps, 7);
+        let text = config.to_toml().unwrap();
+        assert_eq!(parse(&text, &[]).unwrap().to_toml().unwrap(), text);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_keys_that_exist() {
+        let error = fault(&TINY.replace("[train]", "[train]\nstep = 3"), &[]);
+        assert!(error.contains("step") && error.contains("line") && error.contains("`steps`"), "{error}");
+    }
+
+    #[test]
+    fn an_override_needs_a_known_key_and_a_value() {
+        assert!(fault(TINY, &["train.stepz=3"]).contains("stepz"));
+        assert!(fault(TINY, &["train.steps"]).contains("key=value"));
+        assert!(fault(TINY, &["name.first=3"]).contains("name"));
+        assert_eq!(parse(TINY, &["name=plain words"]).unwrap().name, "plain words");
+        assert_eq!(parse(TINY, &["pyramid=[[4,4]]"]).unwrap().pyramid, [[4, 4]]);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_each_other_are_refused_by_key() {
+        for (set, named) in [
+            ("image.channels=2", "image.channels"),
+            ("image.height=18", "image.height"),
+            ("image.border=8", "image.border"),
+            ("pyramid=[[1,1]]", "last layer"),
+            ("pyramid=[[3,3],[4,4]]", "pyramid"),
+            ("decoder.blocks=[]", "upsample"),
+            ("train.batch=0", "train.batch"),
+            ("train.learning_rate=nan", "train.learning_rate"),
+            ("semantic.temperature=0", "semantic.temperature"),
+            ("semantic.pools=[{threshold=2.0}]", "semantic.pools"),
+        ] {
+            let error = fault(TINY, &[set]);
+            assert!(error.contains(named), "{set}: {error}");
+        }
+    }
+}

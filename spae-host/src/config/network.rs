@@ -1,0 +1,136 @@
+//! The two networks as lists of blocks. The decoder's list holds only what the device can compute.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use spae_core::pyramid::Shape;
+
+/// Pictures to Z: blocks in order, then group norm, SiLU and a 1×1 convolution to the codebook's width.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoder {
+    /// Channels that one group of a group norm holds statistics over: the number of groups.
+    #[serde(default = "default_groups")]
+    pub groups: usize,
+    /// In order; the first one makes channels out of pixels.
+    pub blocks: Vec<EncoderBlock>,
+}
+
+fn default_groups() -> usize {
+    8
+}
+
+/// One block of the encoder.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum EncoderBlock {
+    /// 3×3 convolution and SiLU.
+    Stem {
+        /// Output channels.
+        channels: usize,
+    },
+    /// 4×4 convolution with stride 2: half the sides.
+    Down {
+        /// Output channels.
+        channels: usize,
+    },
+    /// x + conv(act(conv(act(x)))), 3×3 each, act = SiLU after group norm.
+    Residual {},
+    /// x + a vector made from the whole image, averaged to 4×4: it lets every position know what the first word names.
+    Context {},
+}
+
+impl Encoder {
+    /// By how much the blocks divide the sides.
+    pub fn downsampling(&self) -> usize {
+        1 << self.blocks.iter().filter(|block| matches!(block, EncoderBlock::Down { .. })).count().min(16)
+    }
+
+    pub(super) fn check(&self, grid: Shape) -> Result<()> {
+        ensure!(
+            matches!(self.blocks.first(), Some(EncoderBlock::Stem { .. })),
+            "encoder.blocks must start with {{ kind = \"stem\", channels = … }}"
+        );
+        ensure!(self.groups > 0, "encoder.groups is 0");
+        let mut wide = 0;
+        for (index, block) in self.blocks.iter().enumerate() {
+            match block {
+                EncoderBlock::Stem { channels } | EncoderBlock::Down { channels } => wide = *channels,
+                EncoderBlock::Residual {} => {}
+                EncoderBlock::Context {} => {
+                    let divides = grid.height.is_multiple_of(4) && grid.width.is_multiple_of(4);
+                    ensure!(divides, "encoder.blocks[{index}]: `context` needs a grid of multiples of 4, not {grid}");
+                }
+            }
+            ensure!(
+                wide > 0 && wide.is_multiple_of(self.groups),
+                "encoder.blocks[{index}]: {wide} channels do not divide into encoder.groups = {}",
+                self.groups
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Ẑ to pictures: 1×1 convolution to `input` channels, a learned bias per grid position, ReLU; the blocks in order;
+/// a 3×3 convolution to the picture's channels.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoder {
+    /// Channels after the first 1×1 convolution, which is folded into the codebook on the device.
+    pub input: usize,
+    /// In order.
+    pub blocks: Vec<DecoderBlock>,
+}
+
+/// One block of the decoder.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum DecoderBlock {
+    /// 3×3 convolution.
+    Conv {
+        /// Output channels.
+        channels: usize,
+        /// What follows it.
+        #[serde(default)]
+        activation: Activation,
+    },
+    /// x + conv(ReLU(conv(x))), 3×3 each.
+    Residual {
+        /// Channels between the two convolutions.
+        hidden: usize,
+    },
+    /// Nearest ×2 upsampling, 3×3 convolution, ReLU.
+    Upsample {
+        /// Output channels.
+        channels: usize,
+    },
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// max(x, 0).
+    #[default]
+    Relu,
+    /// x.
+    None,
+}
+
+impl Decoder {
+    /// By how much the blocks multiply the sides.
+    pub fn upsampling(&self) -> usize {
+        1 << self.blocks.iter().filter(|block| matches!(block, DecoderBlock::Upsample { .. })).count().min(16)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.input > 0, "decoder.input is 0");
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (DecoderBlock::Conv { channels: width, .. }
+            | DecoderBlock::Residual { hidden: width }
+            | DecoderBlock::Upsample { channels: width }) = *block;
+            ensure!(width > 0, "decoder.blocks[{index}] has no channels");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Labelled pictures from the forms that they come in: IDX files, folders of images, tar archives.
+//!
+//! A [`Dataset`] knows how many there are and reads any one of them; how it is cut up, shuffled and varied is
+//! [`sampler`]'s. Labels are ranks of the class names in byte order; sets without classes have no labels.
+
+mod archive;
+mod fit;
+mod folder;
+mod idx;
+mod sampler;
+
+pub use fit::fit;
+pub use sampler::{Batch, Sampler, to_tensor};
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::config::Image;
+
+/// Which part of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// What is trained on: `train-*` IDX files, a `train` folder, `train*.tar`.
+    Train,
+    /// What is measured on: `t10k-*` IDX files, a `test` or `val` folder, `test*.tar` or `val*.tar`.
+    Test,
+}
+
+impl Split {
+    /// How names of this split start.
+    fn prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Train => &["train"],
+            Self::Test => &["test", "t10k", "val"],
+        }
+    }
+
+    /// Whether the set at `path` has a part of its own for this split.
+    pub fn is_at(self, path: &Path) -> bool {
+        let Ok(entries) = path.read_dir() else { return false };
+        entries.flatten().any(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            self.prefixes().iter().any(|&prefix| {
+                let idx = name.starts_with(&format!("{prefix}-images-idx3-ubyte"));
+                idx || (name == prefix && entry.path().is_dir()) || (name.starts_with(prefix) && name.ends_with(".tar"))
+            })
+        })
+    }
+}
+
+/// One picture, fitted to the model's input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// channels × height × width, 0 = black.
+    pub pixels: Vec<u8>,
+    /// The rank of its class.
+    pub label: Option<u32>,
+}
+
+/// A set of pictures.
+#[derive(Debug)]
+pub struct Dataset {
+    source: Source,
+    image: Image,
+}
+
+#[derive(Debug)]
+enum Source {
+    Idx(idx::Idx),
+    Folder(folder::Folder),
+    Archive(archive::Archive),
+}
+
+impl Dataset {
+    /// Opens what `path` is: a folder with IDX files (plain or .gz), a tar or a folder of tars, or a folder of images,
+    /// classes in sub-folders or not. A set that is not divided into splits is the same for both.
+    ///
+    /// # Errors
+    /// If there is nothing at `path`, nothing in it that is read here, or what is there is damaged.
+    pub fn open(path: &Path, split: Split, image: Image) -> Result<Self> {
+        ensure!(path.exists(), "there is no {}; `--data` takes an IDX folder, an image folder or a tar", path.display());
+        let source = if let Some(idx) = idx::Idx::open(path, split)? {
+            Source::Idx(idx)
+        } else if let Some(archive) = archive::Archive::open(path, split)? {
+            Source::Archive(archive)
+        } else if let Some(folder) = folder::Folder::open(path, split)? {
+            Source::Folder(folder)
+        } else {
+            bail!(
+                "{} holds no images: no IDX files ({}-images-idx3-ubyte, .gz or not), no .tar and no picture files",
+                path.display(),
+                if split == Split::Train { "train" } else { "t10k" },
+            );
+        };
+        let dataset = Self { source, image };
+        ensure!(!dataset.is_empty(), "{} has no image in it", path.display());
+        Ok(dataset)
+    }
+
+    /// How many pictures.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Idx(idx) => idx.len(),
+            Source::Folder(folder) => folder.len(),
+            Source::Archive(archive) => archive.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How pictures are fitted.
+    pub fn image(&self) -> Image {
+        self.image
+    }
+
+    /// The names of the classes, where the set has names; IDX files have numbers alone.
+    pub fn classes(&self) -> &[String] {
+        match &self.source {
+            Source::Idx(_) => &[],
+            Source::Folder(folder) => folder.classes(),
+            Source::Archive(archive) => archive.classes(),
+        }
+    }
+
+    /// Reads and fits picture number `index`.
+    ///
+    /// # Errors
+    /// If its file is damaged, is no image, or has gone; the file and the entry are named.
+    pub fn sample(&self, index: usize) -> Result<Sample> {
+        ensure!(index < self.len(), "picture {index} of a set of {}", self.len());
+        let (picture, label) = match &self.source {
+            Source::Idx(idx) => idx.picture(index)?,
+            Source::Folder(folder) => folder.picture(index)?,
+            Source::Archive(archive) => archive.picture(index)?,
+        };
+        Ok(Sample { pixels: fit(&picture, &self.image), label })
+    }
+}
+
+/// Whether a file's name ends like a picture that is read here.
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    ["png", "jpg", "jpeg", "bmp", "gif", "pgm", "ppm", "pnm", "tif", "tiff", "webp"].contains(&extension.as_str())
+}
+
+/// The names of all classes, sorted, and each picture's rank among them; no classes if one picture has none.
+fn rank_classes(names: Vec<Option<String>>) -> (Vec<String>, Vec<Option<u32>>) {
+    if names.iter().any(Option::is_none) {
+        return (Vec::new(), vec![None; names.len()]);
+    }
+    let names: Vec<String> = names.into_iter().flatten().collect();
+    let mut classes = names.clone();
+    classes.sort_unstable();
+    classes.dedup();
+    let labels = names.iter().map(|name| classes.binary_search(name).ok().map(|rank| rank as u32)).collect();
+    (classes, labels)
+}

@@ -1,0 +1,109 @@
+//! The layers that both networks are made of, with their names for weights.
+
+use anyhow::Result;
+use candle_core::{D, Tensor};
+
+use super::weights::{Initial, Weights};
+use crate::ops;
+
+/// ε of group norm.
+const NORM_EPSILON: f64 = 1e-5;
+
+/// Weights under a prefix of their names.
+pub(super) struct Scope<'w> {
+    weights: &'w mut dyn Weights,
+    prefix: String,
+}
+
+impl<'w> Scope<'w> {
+    pub(super) fn new(weights: &'w mut dyn Weights) -> Self {
+        Self { weights, prefix: String::new() }
+    }
+
+    /// The scope `name` inside this one.
+    pub(super) fn at(&mut self, name: impl std::fmt::Display) -> Scope<'_> {
+        Scope { prefix: format!("{}{name}.", self.prefix), weights: &mut *self.weights }
+    }
+
+    pub(super) fn take(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Tensor> {
+        self.weights.take(&format!("{}{name}", self.prefix), shape, initial)
+    }
+}
+
+/// 2-D convolution: `weight` [out, in, k, k], `bias` [out].
+#[derive(Debug)]
+pub(super) struct Conv {
+    weight: Tensor,
+    bias: Tensor,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv {
+    /// k×k, padded so that stride 1 keeps odd kernels' sides.
+    pub(super) fn new(inputs: usize, outputs: usize, kernel: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        let fan_in = Initial::FanIn(inputs * kernel * kernel);
+        let weight = scope.take("weight", &[outputs, inputs, kernel, kernel], fan_in)?;
+        let bias = scope.take("bias", &[outputs], fan_in)?;
+        Ok(Self { weight, bias, stride: 1, padding: (kernel - 1) / 2 })
+    }
+
+    /// 4×4 with stride 2: half the sides.
+    pub(super) fn down(inputs: usize, outputs: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        Ok(Self { stride: 2, ..Self::new(inputs, outputs, 4, scope)? })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::conv2d(x, &self.weight, Some(&self.bias), self.stride, self.padding)?)
+    }
+
+    /// Nearest ×2 upsampling first.
+    pub(super) fn forward_upsampled(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::upsample_conv2d(x, &self.weight, Some(&self.bias))?)
+    }
+}
+
+/// SiLU after group norm: `weight` and `bias` [channels].
+#[derive(Debug)]
+pub(super) struct NormSilu {
+    weight: Tensor,
+    bias: Tensor,
+    groups: usize,
+}
+
+impl NormSilu {
+    pub(super) fn new(channels: usize, groups: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        let weight = scope.take("weight", &[channels], Initial::Constant(1.0))?;
+        let bias = scope.take("bias", &[channels], Initial::Constant(0.0))?;
+        Ok(Self { weight, bias, groups })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::group_norm_silu(x, &self.weight, &self.bias, self.groups, NORM_EPSILON)?)
+    }
+}
+
+/// `weight` [out, in], `bias` [out], on rows [B, in].
+#[derive(Debug)]
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(super) fn new(inputs: usize, outputs: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        let weight = scope.take("weight", &[outputs, inputs], Initial::FanIn(inputs))?;
+        let bias = scope.take("bias", &[outputs], Initial::FanIn(inputs))?;
+        Ok(Self { weight, bias })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+    }
+}
+
+/// Vectors along the last dimension brought to unit length.
+pub(super) fn unit_last(x: &Tensor) -> Result<Tensor> {
+    let lengths = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    Ok(x.broadcast_div(&lengths)?)
+}

@@ -1,0 +1,165 @@
+//! Named weights: fresh ones from a seed, or those of a file. Names and shapes are the only contract between the two.
+
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use candle_core::{DType, Device, Tensor, Var};
+use rand::{Rng, RngExt as _};
+
+use crate::random::generator;
+use crate::tensor_file::Tensors;
+
+/// Where a network gets its tensors from.
+pub trait Weights {
+    /// The tensor `name` of this shape, f32.
+    ///
+    /// # Errors
+    /// If there is none, or of another shape, or it has been taken before.
+    fn take(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Tensor>;
+}
+
+/// What a fresh weight holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// One value everywhere.
+    Constant(f32),
+    /// Uniform in ±1/√`fan_in`, for weights and biases of convolutions and linear layers alike.
+    FanIn(usize),
+    /// Orthogonal rows of unit length, for [rows, columns] with rows ≤ columns.
+    Orthogonal,
+}
+
+/// Makes variables; each one's values depend on the seed and its name alone.
+#[derive(Debug)]
+pub struct Initialiser {
+    seed: u64,
+    variables: BTreeMap<String, Var>,
+}
+
+impl Initialiser {
+    /// No variables yet.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, variables: BTreeMap::new() }
+    }
+
+    /// What has been made, by name.
+    pub fn variables(&self) -> &BTreeMap<String, Var> {
+        &self.variables
+    }
+
+    /// What has been made, by name.
+    pub fn into_variables(self) -> BTreeMap<String, Var> {
+        self.variables
+    }
+}
+
+impl Weights for Initialiser {
+    fn take(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Tensor> {
+        ensure!(!self.variables.contains_key(name), "the weight `{name}` is there twice");
+        let mut random = generator(self.seed, name, [0; 2]);
+        let count = shape.iter().product();
+        let values = match initial {
+            Initial::Constant(value) => vec![value; count],
+            Initial::FanIn(fan_in) => {
+                let bound = 1.0 / (fan_in as f32).sqrt();
+                (0..count).map(|_| random.random_range(-bound..=bound)).collect()
+            }
+            Initial::Orthogonal => match *shape {
+                [rows, columns] if rows <= columns => orthogonal(rows, columns, &mut random),
+                _ => bail!("`{name}` of shape {shape:?} has no orthogonal rows"),
+            },
+        };
+        let variable = Var::from_vec(values, shape, &Device::Cpu)?;
+        let tensor = variable.as_tensor().clone();
+        self.variables.insert(name.to_owned(), variable);
+        Ok(tensor)
+    }
+}
+
+/// Gram–Schmidt on rows of normal numbers.
+fn orthogonal(rows: usize, columns: usize, random: &mut impl Rng) -> Vec<f32> {
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(rows);
+    while basis.len() < rows {
+        let mut row: Vec<f64> = (0..columns).map(|_| normal(random)).collect();
+        for other in &basis {
+            let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
+        }
+        let length = row.iter().map(|value| value * value).sum::<f64>().sqrt();
+        if length > 1e-6 {
+            basis.push(row.into_iter().map(|value| value / length).collect());
+        }
+    }
+    basis.into_iter().flatten().map(|value| value as f32).collect()
+}
+
+/// A standard normal number (Box and Muller).
+fn normal(random: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    radius * (TAU * random.random::<f64>()).cos()
+}
+
+/// Weights that are there already.
+#[derive(Debug)]
+pub struct Stored<'t> {
+    tensors: &'t Tensors,
+    origin: String,
+}
+
+impl<'t> Stored<'t> {
+    /// `origin` is what errors call the place that the tensors came from.
+    pub fn new(tensors: &'t Tensors, origin: impl Into<String>) -> Self {
+        Self { tensors, origin: origin.into() }
+    }
+}
+
+impl Weights for Stored<'_> {
+    fn take(&mut self, name: &str, shape: &[usize], _: Initial) -> Result<Tensor> {
+        let origin = &self.origin;
+        let tensor = self.tensors.get(name).with_context(|| {
+            format!("{origin} has no weight `{name}`; does its config.toml belong to it?")
+        })?;
+        ensure!(
+            tensor.dims() == shape,
+            "{origin}: `{name}` is {:?}, the configuration needs {shape:?}; does its config.toml belong to it?",
+            tensor.dims()
+        );
+        Ok(tensor.to_dtype(DType::F32)?.detach())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(seed: u64, name: &str) -> Vec<f32> {
+        Initialiser::new(seed).take(name, &[50], Initial::FanIn(4)).unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_weight_depends_on_seed_and_name_and_stays_in_its_bounds() {
+        assert_eq!(values(1, "a"), values(1, "a"));
+        assert_ne!(values(1, "a"), values(1, "b"));
+        assert_ne!(values(1, "a"), values(2, "a"));
+        assert!(values(1, "a").iter().all(|value| value.abs() <= 0.5));
+    }
+
+    #[test]
+    fn a_name_cannot_be_taken_twice() {
+        let mut weights = Initialiser::new(0);
+        weights.take("a", &[1], Initial::Constant(1.0)).unwrap();
+        assert!(weights.take("a", &[1], Initial::Constant(1.0)).is_err());
+    }
+
+    #[test]
+    fn a_missing_or_misshapen_weight_names_file_and_weight() {
+        let tensors = Tensors::from([("a".to_owned(), Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap())]);
+        let mut stored = Stored::new(&tensors, "x.safetensors");
+        assert!(stored.take("a", &[3], Initial::Constant(0.0)).is_ok());
+        for (name, shape) in [("a", [4]), ("b", [3])] {
+            let error = stored.take(name, &shape, Initial::Constant(0.0)).unwrap_err().to_string();
+            assert!(error.contains("x.safetensors") && error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Adam with named state, the learning rate's schedule, gradient clipping and the weights' running average.
+//!
+//! Everything is kept by the weights' names in f32, so that a checkpoint holds it whole and a run resumes bit for bit.
+//! Knows no networks.
+
+mod schedule;
+
+pub use schedule::learning_rate;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor, Var};
+
+use crate::config::Train;
+use crate::tensor_file::Tensors;
+
+/// Adam (Kingma and Ba, 2014) over named variables, and their running average.
+#[derive(Debug)]
+pub struct Optimizer {
+    parameters: BTreeMap<String, Parameter>,
+    betas: [f64; 2],
+    epsilon: f64,
+    clip: f64,
+    decay: f64,
+    steps: u64,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    variable: Var,
+    value: Vec<f32>,
+    /// Running means of the gradient and of its square.
+    first: Vec<f32>,
+    second: Vec<f32>,
+    /// Running average of the weight.
+    average: Vec<f32>,
+}
+
+/// All that a run needs to go on, each by the weights' names.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Updates so far.
+    pub steps: u64,
+    /// The weights.
+    pub weights: Tensors,
+    /// Their running average; the weights themselves where none is kept.
+    pub average: Tensors,
+    /// Running mean of the gradient.
+    pub first: Tensors,
+    /// Running mean of the gradient's square.
+    pub second: Tensors,
+}
+
+impl Optimizer {
+    /// A fresh optimiser.
+    ///
+    /// # Errors
+    /// If a variable is not f32.
+    pub fn new(variables: BTreeMap<String, Var>, config: &Train) -> Result<Self> {
+        let parameter = |(name, variable): (String, Var)| {
+            let value: Vec<f32> = variable.flatten_all()?.to_vec1()?;
+            let zeros = vec![0.0; value.len()];
+            Ok((name, Parameter { first: zeros.clone(), second: zeros, average: value.clone(), value, variable }))
+        };
+        Ok(Self {
+            parameters: variables.into_iter().map(parameter).collect::<Result<_>>()?,
+            betas: config.betas,
+            epsilon: config.epsilon,
+            clip: config.clip,
+            decay: config.average,
+            steps: 0,
+        })
+    }
+
+    /// One update; the length of the gradient before clipping.
+    ///
+    /// # Errors
+    /// If a variable has no gradient, or one that is not finite; nothing is changed then.
+    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<f64> {
+        let mut of_all = Vec::with_capacity(self.parameters.len());
+        let mut squares = 0.0;
+        for (name, parameter) in &self.parameters {
+            let gradient = gradients.get(&parameter.variable);
+            let gradient = gradient.ok_or_else(|| anyhow!("no gradient reaches `{name}`"))?;
+            let gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+            let square: f64 = gradient.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+            ensure!(square.is_finite(), "the gradient of `{name}` is not finite");
+            squares += square;
+            of_all.push(gradient);
+        }
+        let length = squares.sqrt();
+        let scale = if self.clip > 0.0 && length > self.clip { (self.clip / length) as f32 } else { 1.0 };
+        self.steps += 1;
+        let [decay_first, decay_second] = self.betas;
+        let unbias = |decay: f64| 1.0 - decay.powf(self.steps as f64);
+        let rate = (learning_rate * unbias(decay_second).sqrt() / unbias(decay_first)) as f32;
+        // ε belongs to the corrected root; here the root is not corrected yet.
+        let epsilon = (self.epsilon * unbias(decay_second).sqrt()) as f32;
+        let (decay_first, decay_second, decay) = (decay_first as f32, decay_second as f32, self.decay as f32);
+        for (parameter, gradient) in self.parameters.values_mut().zip(&of_all) {
+            let Parameter { value, first, second, average, .. } = parameter;
+            let moments = first.iter_mut().zip(second.iter_mut());
+            for (((value, average), (first, second)), gradient) in
+                value.iter_mut().zip(average.iter_mut()).zip(moments).zip(gradient)
+            {
+                let gradient = gradient * scale;
+                *first += (1.0 - decay_first) * (gradient - *first);
+                *second += (1.0 - decay_second) * (gradient * gradient - *second);
+                *value -= rate * *first / (second.sqrt() + epsilon);
+                *average += (1.0 - decay) * (*value - *average);
+            }
+            let fresh = Tensor::from_slice(&parameter.value, parameter.variable.shape(), &Device::Cpu)?;
+            parameter.variable.set(&fresh)?;
+        }
+        Ok(length)
+    }
+
+    /// The weights' running average by name, for evaluation and for shipping; the weights themselves where none is kept.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn average(&self) -> Result<Tensors> {
+        self.collect(|parameter| &parameter.average)
+    }
+
+    /// All that a run needs to go on.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn state(&self) -> Result<State> {
+        Ok(State {
+            steps: self.steps,
+            weights: self.collect(|parameter| &parameter.value)?,
+            average: self.average()?,
+            first: self.collect(|parameter| &parameter.first)?,
+            second: self.collect(|parameter| &parameter.second)?,
+        })
+    }
+
+    fn collect(&self, part: impl Fn(&Parameter) -> &Vec<f32>) -> Result<Tensors> {
+        let named = |(name, parameter): (&String, &Parameter)| {
+            let tensor = Tensor::from_slice(part(parameter), parameter.variable.shape(), &Device::Cpu)?;
+            Ok((name.clone(), tensor))
+        };
+        self.parameters.iter().map(named).collect()
+    }
+
+    /// Goes on from `state`.
+    ///
+    /// # Errors
+    /// If it is the state of other variables.
+    pub fn restore(&mut self, state: &State) -> Result<()> {
+        self.steps = state.steps;
+        for (name, parameter) in &mut self.parameters {
+            let shape = parameter.variable.dims().to_vec();
+            let read = |tensors: &Tensors, what: &str| -> Result<Vec<f32>> {
+                match tensors.get(name) {
+                    Some(tensor) if tensor.dims() == shape => Ok(tensor.flatten_all()?.to_vec1()?),
+                    Some(tensor) => bail!("the {what} of `{name}` is {:?}, this model needs {shape:?}", tensor.dims()),
+                    None => bail!("there is no {what} of `{name}`"),
+                }
+            };
+            parameter.value = read(&state.weights, "weight")?;
+            parameter.average = read(&state.average, "average")?;
+            parameter.first = read(&state.first, "first moment")?;
+            parameter.second = read(&state.second, "second moment")?;
+            parameter.variable.set(&Tensor::from_slice(&parameter.value, &shape[..], &Device::Cpu)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, TINY};
+
+    fn optimizer(start: f32, changes: &[&str]) -> (Var, Optimizer) {
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        let config = Config::parse(TINY, Default::default(), &changes).unwrap();
+        let variable = Var::new(&[start], &Device::Cpu).unwrap();
+        let variables = BTreeMap::from([("x".to_owned(), variable.clone())]);
+        (variable, Optimizer::new(variables, &config.train).unwrap())
+    }
+
+    /// Gradient `slope`.
+    fn slope(variable: &Var, slope: f64) -> GradStore {
+        (variable.as_tensor() * slope).unwrap().sum_all().unwrap().backward().unwrap()
+    }
+
+    fn value(variable: &Var) -> f32 {
+        variable.to_vec1::<f32>().unwrap()[0]
+    }
+
+    #[test]
+    fn two_steps_by_hand() {
+        // Adam's first step is the learning rate whatever the gradient. Second, with gradients 2 and −1, β = (.9, .99):
+        // m̂ = (.9·.2 − .1) / .19 = 8/19, v̂ = (.99·.04 + .01) / .0199.
+        let (x, mut adam) = optimizer(1.0, &["train.clip=0.0", "train.average=0.75"]);
+        assert_eq!(adam.step(&slope(&x, 2.0), 0.1).unwrap(), 2.0);
+        assert!((value(&x) - 0.9).abs() < 1e-6);
+        adam.step(&slope(&x, -1.0), 0.1).unwrap();
+        let expected = 0.9 - 0.1 * (8.0 / 19.0) / (0.0496f64 / 0.0199).sqrt();
+        assert!((f64::from(value(&x)) - expected).abs() < 1e-6, "{} {expected}", value(&x));
+        let average = adam.average().unwrap()["x"].to_vec1::<f32>().unwrap()[0];
+        let expected = 0.75 * (0.75 + 0.25 * 0.9) + 0.25 * expected;
+        assert!((f64::from(average) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_long_gradient_is_scaled_down() {
+        let moment = |clip: &str, size: f64| {
+            let (x, mut adam) = optimizer(1.0, &[clip]);
+            assert_eq!(adam.step(&slope(&x, size), 0.1).unwrap(), size);
+            adam.state().unwrap().first["x"].to_vec1::<f32>().unwrap()[0]
+        };
+        assert!((moment("train.clip=0.5", 4.0) - 0.05).abs() < 1e-7);
+        assert!((moment("train.clip=5.0", 4.0) - 0.4).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_restored_optimiser_goes_on_bit_for_bit() {
+        let (x, mut through) = optimizer(1.0, &[]);
+        let (y, mut other) = optimizer(-5.0, &[]);
+        for step in 0..3 {
+            through.step(&slope(&x, f64::from(step) + 0.3), 0.01).unwrap();
+        }
+        other.restore(&through.state().unwrap()).unwrap();
+        through.step(&slope(&x, 0.7), 0.01).unwrap();
+        other.step(&slope(&y, 0.7), 0.01).unwrap();
+        assert_eq!(value(&x).to_bits(), value(&y).to_bits());
+    }
+
+    #[test]
+    fn a_missing_or_infinite_gradient_is_named_and_changes_nothing() {
+        let (x, mut adam) = optimizer(1.0, &[]);
+        let unrelated = Var::new(&[1f32], &Device::Cpu).unwrap();
+        assert!(adam.step(&slope(&unrelated, 1.0), 0.1).unwrap_err().to_string().contains("`x`"));
+        assert!(adam.step(&slope(&x, f64::INFINITY), 0.1).unwrap_err().to_string().contains("`x`"));
+        assert_eq!((value(&x), adam.state().unwrap().steps), (1.0, 0));
+    }
+}

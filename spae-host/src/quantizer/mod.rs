@@ -1,0 +1,222 @@
+//! Streaming Average Quantization on tensors with gradients (paper §3.1, Eqs. 2 and 3).
+//!
+//! The geometry is `spae_core::pyramid`'s, and `spae_core::saq` is the reference that this is held to. Everything here
+//! is linear in the words' vectors once the words are chosen: the running average after l layers, the filling of
+//! positions that no token has reached included, is one constant matrix `A_l` [P, tokens] times their vectors.
+//!
+//! Tensors are position-major: Z is [P, B, d], the ids of a layer [n_l, B]. Knows no words, only rows of a table.
+
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use spae_core::pyramid::{Position, Pyramid};
+
+use crate::ops;
+
+#[cfg(test)]
+mod tests;
+
+/// SAQ over one pyramid.
+#[derive(Debug)]
+pub struct Quantizer {
+    layers: Vec<Layer>,
+    prefixes: Vec<Prefix>,
+}
+
+/// One layer's place on the grid.
+#[derive(Debug)]
+struct Layer {
+    /// Grid positions of its tokens, [n].
+    positions: Tensor,
+    /// n + 1 with n the tokens there before, [n, 1, 1].
+    visits: Tensor,
+}
+
+/// What the first layers together give.
+#[derive(Debug)]
+struct Prefix {
+    /// `A_l`, [P, tokens so far].
+    average: Tensor,
+    /// The position that lends each position its value: itself where a token has come.
+    source: Vec<u32>,
+    /// 1 / covered positions where a token has come, else 0; [P, 1].
+    coverage: Tensor,
+}
+
+/// What quantising found.
+#[derive(Debug)]
+pub struct Quantised {
+    /// Token ids of each layer, [n_l, B].
+    pub ids: Vec<Tensor>,
+    /// What Eq. 7 needs of each layer that semantics guide.
+    pub guided: Vec<Guided>,
+}
+
+/// Which layers semantics guide.
+#[derive(Clone, Copy, Debug)]
+pub struct Guidance {
+    /// D′ of Eq. 7.
+    pub layers: usize,
+    /// τ: what squared distances are divided by.
+    pub temperature: f64,
+}
+
+impl Guidance {
+    /// No layer is guided.
+    pub const NONE: Self = Self { layers: 0, temperature: 1.0 };
+}
+
+/// A layer that semantics guide. Gradients reach Z, with Σ e(k_i) held constant, and the table.
+#[derive(Debug)]
+pub struct Guided {
+    /// z_l, [n_l, B, d].
+    pub z: Tensor,
+    /// `log Σ_k exp(−‖z_l − e(k)‖² / τ)`, [n_l, B].
+    pub log_sum_exp: Tensor,
+}
+
+impl Quantizer {
+    /// SAQ over `pyramid`.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn new(pyramid: &Pyramid) -> Result<Self> {
+        let count = pyramid.layers().len();
+        let layers = (0..count).map(|layer| Layer::new(pyramid, layer)).collect::<Result<_>>()?;
+        let prefixes = (0..count).map(|layer| Prefix::new(pyramid, layer)).collect::<Result<_>>()?;
+        Ok(Self { layers, prefixes })
+    }
+
+    /// How many layers.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How many tokens layer `layer` has.
+    pub fn tokens(&self, layer: usize) -> Result<usize> {
+        Ok(self.layers[layer].positions.dim(0)?)
+    }
+
+    /// Chooses words for `z` [P, B, d] among the rows of `table` [V, d] (Eq. 2). The choice passes no gradient.
+    ///
+    /// # Errors
+    /// If the shapes do not fit each other.
+    pub fn quantise(&self, z: &Tensor, table: &Tensor, guidance: Guidance) -> Result<Quantised> {
+        let frozen = table.detach();
+        let mut sums = z.zeros_like()?.detach();
+        let mut quantised = Quantised { ids: Vec::new(), guided: Vec::new() };
+        for (number, layer) in self.layers.iter().enumerate() {
+            let guided = number < guidance.layers;
+            let z = if guided { z.clone() } else { z.detach() };
+            let visited = z.index_select(&layer.positions, 0)?.broadcast_mul(&layer.visits)?;
+            let z_l = (visited - sums.index_select(&layer.positions, 0)?)?;
+            let (tokens, images, width) = z_l.dims3()?;
+            let rows = z_l.reshape((tokens * images, width))?;
+            let ids = if guided {
+                let (ids, log_sum_exp) = ops::nearest_with_log_sum_exp(&rows, table, guidance.temperature)?;
+                quantised.guided.push(Guided { z: z_l, log_sum_exp: log_sum_exp.reshape((tokens, images))? });
+                ids
+            } else {
+                ops::nearest(&rows, &frozen)?
+            };
+            let ids = Tensor::from_vec(ids, tokens * images, &Device::Cpu)?;
+            let chosen = frozen.index_select(&ids, 0)?.reshape((tokens, images, width))?;
+            sums = sums.index_add(&layer.positions, &chosen, 0)?;
+            quantised.ids.push(ids.reshape((tokens, images))?);
+        }
+        Ok(quantised)
+    }
+
+    /// Ẑ after each layer (Eq. 3), [P, B, d], every position filled; gradients reach `table`.
+    ///
+    /// # Errors
+    /// If an id is no row of `table`, or the ids are not those of this pyramid.
+    pub fn averages(&self, ids: &[Tensor], table: &Tensor) -> Result<Vec<Tensor>> {
+        ensure!(ids.len() <= self.prefixes.len(), "{} layers of ids for {}", ids.len(), self.prefixes.len());
+        let all = Tensor::cat(ids, 0)?;
+        let (tokens, images) = all.dims2()?;
+        let width = table.dim(1)?;
+        let vectors = table.index_select(&all.flatten_all()?, 0)?.reshape((tokens, images * width))?;
+        let average = |prefix: &Prefix| {
+            let known = vectors.narrow(0, 0, prefix.average.dim(1)?)?;
+            Ok(prefix.average.matmul(&known)?.reshape(((), images, width))?)
+        };
+        self.prefixes[..ids.len()].iter().map(average).collect()
+    }
+
+    /// The decoder's input with a straight-through gradient: `z_s + sg(ẑ − z_s)`, where `z_s` is the z of the position
+    /// whose tokens made ẑ. Image b is taken after `layers[b]` layers, of `averages[layers[b] − 1]`.
+    ///
+    /// # Errors
+    /// If the shapes do not fit each other, or a number of layers is 0 or too large.
+    pub fn straight_through(&self, z: &Tensor, averages: &[Tensor], layers: &[usize]) -> Result<Tensor> {
+        let (positions, images, width) = z.dims3()?;
+        ensure!(layers.len() == images, "{} numbers of layers for {images} images", layers.len());
+        let mut source = Vec::with_capacity(positions * images);
+        let mut place = Vec::with_capacity(positions * images);
+        for position in 0..positions {
+            for (image, &layers) in layers.iter().enumerate() {
+                ensure!((1..=averages.len()).contains(&layers), "{layers} layers of {}", averages.len());
+                source.push(self.prefixes[layers - 1].source[position] * images as u32 + image as u32);
+                place.push((((layers - 1) * positions + position) * images + image) as u32);
+            }
+        }
+        let rows = positions * images;
+        let z = z.reshape((rows, width))?.index_select(&Tensor::from_vec(source, rows, &Device::Cpu)?, 0)?;
+        let averages = Tensor::stack(averages, 0)?.detach().reshape(((), width))?;
+        let averages = averages.index_select(&Tensor::from_vec(place, rows, &Device::Cpu)?, 0)?;
+        let through = (&z + (averages - &z)?.detach())?;
+        Ok(through.reshape((positions, images, width))?)
+    }
+
+    /// The mean of `values` [P, B] over the positions that the first `layer + 1` layers cover, [B].
+    ///
+    /// # Errors
+    /// If `values` is not over this grid.
+    pub fn covered_mean(&self, values: &Tensor, layer: usize) -> Result<Tensor> {
+        Ok(values.broadcast_mul(&self.prefixes[layer].coverage)?.sum(0)?)
+    }
+}
+
+impl Layer {
+    fn new(pyramid: &Pyramid, layer: usize) -> Result<Self> {
+        let at: Vec<Position> = pyramid.positions(layer).collect();
+        let visits: Vec<f32> = at.iter().map(|&at| pyramid.tokens_at(layer, at) as f32 + 1.0).collect();
+        let positions: Vec<u32> = at.iter().map(|&at| pyramid.flat(at) as u32).collect();
+        Ok(Self {
+            visits: Tensor::from_vec(visits, (at.len(), 1, 1), &Device::Cpu)?,
+            positions: Tensor::from_vec(positions, at.len(), &Device::Cpu)?,
+        })
+    }
+}
+
+impl Prefix {
+    /// After layers 0 to `layer`.
+    fn new(pyramid: &Pyramid, layer: usize) -> Result<Self> {
+        let grid = pyramid.grid();
+        let (area, tokens) = (grid.area(), pyramid.tokens_before(layer + 1));
+        let mut weights = vec![0f32; area * tokens];
+        let mut source = vec![0u32; area];
+        let mut covered = vec![false; area];
+        let everywhere = (0..grid.height).flat_map(|row| (0..grid.width).map(move |column| Position { row, column }));
+        for (place, at) in everywhere.enumerate() {
+            covered[place] = pyramid.tokens_at(layer + 1, at) > 0;
+            let lender = if covered[place] { Some(at) } else { pyramid.cell(layer, at) };
+            let lender = lender.ok_or_else(|| anyhow::anyhow!("no cell at {at:?}"))?;
+            source[place] = pyramid.flat(lender) as u32;
+            let share = 1.0 / pyramid.tokens_at(layer + 1, lender) as f32;
+            for token in 0..tokens {
+                let (of_layer, index) = pyramid.locate(token).unwrap_or_default();
+                if pyramid.position(of_layer, index) == Some(lender) {
+                    weights[place * tokens + token] = share;
+                }
+            }
+        }
+        let share = 1.0 / covered.iter().filter(|&&covered| covered).count() as f32;
+        let coverage: Vec<f32> = covered.iter().map(|&covered| if covered { share } else { 0.0 }).collect();
+        Ok(Self {
+            average: Tensor::from_vec(weights, (area, tokens), &Device::Cpu)?,
+            source,
+            coverage: Tensor::from_vec(coverage, (area, 1), &Device::Cpu)?,
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Training: a configuration and data to a run folder, which a later call continues bit for bit.
+//!
+//! A run folder holds `config.toml` (every default written out), the codebook, `metrics.jsonl`, TensorBoard events,
+//! `samples/` (a grid for each checkpoint: originals, then each prefix) and `checkpoints/`. Nothing may depend on this
+//! module but the program.
+
+mod evaluate;
+mod events;
+mod interrupt;
+mod log;
+mod objective;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use candle_core::Tensor;
+
+use crate::checkpoint::{self, Checkpoint, Progress};
+use crate::codebook::Codebook;
+use crate::config::{self, Config, Scorer as ScorerKind};
+use crate::data::{Dataset, Sampler, Split};
+use crate::model::{Initialiser, Model};
+use crate::optimizer::{Optimizer, learning_rate};
+use crate::semantic::{Captions, Scorer};
+use crate::tokenizer::{self, Tokenizer};
+pub use evaluate::Evaluation;
+use evaluate::evaluate;
+use interrupt::Interrupt;
+use log::Log;
+pub use objective::{Objective, Terms};
+
+/// How a run came to its end.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// How far it has come.
+    pub progress: Progress,
+    /// Whether a signal ended it before its last step.
+    pub interrupted: bool,
+    /// The last evaluation, if there was one.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// The codebook that `config` names; made from its source, and written where it belongs, if it is not there yet.
+///
+/// # Errors
+/// If it is neither there nor can be made.
+pub fn codebook(config: &Config) -> Result<Codebook> {
+    let path = config.path(&config.codebook.file);
+    if path.exists() {
+        return Codebook::load(&path);
+    }
+    let Some(source) = &config.codebook.source else {
+        bail!(
+            "there is no codebook {}; make it with `spae codebook`, or name a language model in [codebook.source]",
+            path.display()
+        );
+    };
+    let mut source = source.clone();
+    source.folder = config.path(&source.folder);
+    let codebook = Codebook::build(&source)?;
+    codebook.save(&path)?;
+    Ok(codebook)
+}
+
+/// Trains `config` on `data` into the folder `run`. With `resume` the run there goes on; without, there must be none.
+///
+/// # Errors
+/// If something named by the configuration is missing or does not fit, a loss stops being a number, or the disk
+/// refuses; what the last checkpoint held is never lost.
+pub fn run(config: &Config, data: &Path, run: &Path, resume: bool) -> Result<Summary> {
+    let last = run.join(checkpoint::FOLDER).join(checkpoint::LAST);
+    let before = if resume {
+        ensure!(last.is_file(), "{} holds no checkpoint to resume from; leave --resume out", run.display());
+        Some(Checkpoint::load(&last)?)
+    } else {
+        ensure!(
+            !last.exists(),
+            "{} already holds a run; continue it with --resume, or name another folder with --run",
+            run.display()
+        );
+        None
+    };
+    let dataset = Dataset::open(data, Split::Train, config.image)?;
+    let codebook = codebook(config)?;
+    prepare(config, &codebook, run, resume)?;
+    Run::new(config, &codebook, &dataset, run, before)?.train()
+}
+
+/// Makes the folder, or checks that what is in it belongs to `config`.
+fn prepare(config: &Config, codebook: &Codebook, run: &Path, resume: bool) -> Result<()> {
+    for folder in [run.to_owned(), run.join(checkpoint::FOLDER), run.join("samples")] {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    if resume {
+        let kept = Config::load(&run.join(config::FILE_NAME), &[])?;
+        let words = Codebook::load(&kept.path(&kept.codebook.file))?;
+        ensure!(
+            words.document == codebook.document,
+            "{} was trained with another codebook than {}",
+            run.display(),
+            config.path(&config.codebook.file).display()
+        );
+    }
+    tokenizer::save_description(config, codebook, run)
+}
+
+struct Run<'r> {
+    config: &'r Config,
+    codebook: &'r Codebook,
+    folder: &'r Path,
+    sampler: Sampler<'r>,
+    objective: Objective<'r>,
+    optimizer: Optimizer,
+    progress: Progress,
+    log: Log,
+}
+
+impl<'r> Run<'r> {
+    fn new(
+        config: &'r Config,
+        codebook: &'r Codebook,
+        dataset: &'r Dataset,
+        folder: &'r Path,
+        before: Option<Checkpoint>,
+    ) -> Result<Self> {
+        let mut weights = Initialiser::new(config.seed);
+        let model = Model::new(config, codebook.embedding.dim(1)?, &mut weights)?;
+        let mut optimizer = Optimizer::new(weights.into_variables(), &config.train)?;
+        let mut progress = Progress::default();
+        if let Some(before) = before {
+            optimizer.restore(&before.state).with_context(|| {
+                format!("{}: the checkpoint is of another model than the configuration", folder.display())
+            })?;
+            progress = before.progress;
+        }
+        let objective = Objective::new(config, codebook, model, scorer(config, codebook)?)?;
+        let sampler = Sampler::new(dataset, config.seed, config.train.validation, config.train.augment);
+        let log = Log::new(folder, config.train.steps, progress.steps)?;
+        Ok(Self { config, codebook, folder, sampler, objective, optimizer, progress, log })
+    }
+
+    fn train(mut self) -> Result<Summary> {
+        let interrupt = Interrupt::new()?;
+        let train = &self.config.train;
+        let mut clock = Instant::now();
+        let mut evaluation = None;
+        while self.progress.steps < train.steps {
+            let step = self.progress.steps;
+            let terms = self.step(step).with_context(|| format!("in step {}", step + 1))?;
+            self.progress.steps += 1;
+            self.progress.seconds += clock.elapsed().as_secs_f64();
+            clock = Instant::now();
+            let done = self.progress.steps;
+            let interrupted = interrupt.requested();
+            if done.is_multiple_of(train.log_every) {
+                self.log.step(&self.progress, &terms)?;
+            }
+            if done.is_multiple_of(train.checkpoint_every) || done == train.steps {
+                evaluation = Some(self.checkpoint()?);
+            } else if interrupted {
+                self.save(checkpoint::LAST)?;
+            }
+            if interrupted {
+                self.log.note(&format!("stopped by a signal after step {done}; go on with --resume"));
+                return Ok(Summary { progress: self.progress, interrupted: true, evaluation });
+            }
+        }
+        Ok(Summary { progress: self.progress, interrupted: false, evaluation })
+    }
+
+    /// One update.
+    fn step(&mut self, step: u64) -> Result<Terms> {
+        let batch = self.sampler.batch(step, self.config.train.batch)?;
+        let (loss, mut terms) = self.objective.loss(&batch, step)?;
+        terms.check()?;
+        let gradients = loss.backward()?;
+        let rate = learning_rate(&self.config.train, step);
+        let length = self.optimizer.step(&gradients, rate)?;
+        terms.push("gradient_length", length);
+        terms.push("learning_rate", rate);
+        Ok(terms)
+    }
+
+    /// Evaluates the averaged weights, keeps them if they are the best, and saves.
+    fn checkpoint(&mut self) -> Result<Evaluation> {
+        let steps = self.progress.steps;
+        let origin = PathBuf::from("the weights in training");
+        let tokenizer =
+            Tokenizer::new(self.config.clone(), self.codebook.clone(), self.optimizer.average()?, origin)?;
+        let samples = self.folder.join("samples").join(format!("{steps:07}.png"));
+        let evaluation = evaluate(&tokenizer, &self.sampler, &samples)?;
+        self.log.evaluation(&self.progress, &evaluation, &samples)?;
+        let whole = evaluation.layers.last().map_or(f64::NEG_INFINITY, |layer| layer.psnr);
+        let better = self.progress.best.is_none_or(|best| whole > best);
+        if better {
+            self.progress.best = Some(whole);
+            self.save(checkpoint::BEST)?;
+        }
+        self.save(checkpoint::LAST)?;
+        Ok(evaluation)
+    }
+
+    fn save(&self, name: &str) -> Result<()> {
+        let path = self.folder.join(checkpoint::FOLDER).join(name);
+        Checkpoint { state: self.optimizer.state()?, progress: self.progress }.save(&path)
+    }
+}
+
+fn scorer(config: &Config, codebook: &Codebook) -> Result<Option<Box<dyn Scorer>>> {
+    if config.semantic.pools.is_empty() {
+        return Ok(None);
+    }
+    let ScorerKind::Captions = config.semantic.scorer;
+    let features = codebook.features.as_ref().with_context(|| {
+        format!(
+            "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with captions, \
+             or empty semantic.pools",
+            config.path(&config.codebook.file).display()
+        )
+    })?;
+    let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
+        [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
+    Ok(Some(Box::new(Captions::new(caption, text, caption_plain, text_plain)?)))
+}
+
+#[cfg(test)]
+mod tests;

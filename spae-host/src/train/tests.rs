@@ -1,0 +1,205 @@
+//! Whole runs on a configuration small enough for a test: two classes of blots, sixteen pixels a side.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::checkpoint::{BEST, FOLDER, LAST};
+use crate::codebook;
+use crate::config::TINY;
+use crate::data::Batch;
+use crate::random::generator;
+use rand::RngExt as _;
+
+/// A folder with data, a codebook and a configuration.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut images = vec![0, 0, 8, 3, 0, 0, 0, 24, 0, 0, 0, 14, 0, 0, 0, 14];
+        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 24];
+        let mut random = generator(1, "blots", [0; 2]);
+        for number in 0..24u8 {
+            let class = number % 2;
+            let (row, column) = (random.random_range(2..6), random.random_range(2..6) + 5 * usize::from(class));
+            let at = |place: usize| (place / 14).abs_diff(row) < 3 && (place % 14).abs_diff(column) < 2;
+            images.extend((0..196).map(|place| if at(place) { 200 + number } else { 0 }));
+            labels.push(class);
+        }
+        fs::write(folder.path().join("train-images-idx3-ubyte"), images).unwrap();
+        fs::write(folder.path().join("train-labels-idx1-ubyte"), labels).unwrap();
+        codebook::tiny(40).save(&folder.path().join("codebook.safetensors")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self, changes: &[&str]) -> Config {
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        Config::parse(TINY, self.folder.path().to_owned(), &changes).unwrap()
+    }
+
+    fn run(&self, name: &str, resume: bool, changes: &[&str]) -> Result<Summary> {
+        run(&self.config(changes), self.folder.path(), &self.path(name), resume)
+    }
+}
+
+fn tensors(run: &Path) -> Vec<u8> {
+    // The document beside the tensors has the seconds; all else must agree bit for bit.
+    let mut checkpoint = Checkpoint::load(&run.join(FOLDER).join(LAST)).unwrap();
+    checkpoint.progress.seconds = 0.0;
+    let copy = run.join("copy.safetensors");
+    checkpoint.save(&copy).unwrap();
+    fs::read(copy).unwrap()
+}
+
+#[test]
+fn a_run_that_was_resumed_equals_one_that_was_not() {
+    let place = Place::new();
+    // The schedule belongs to the whole run: both parts have all its steps, the first is cut by a checkpoint.
+    place.run("whole", false, &[]).unwrap();
+    place.run("part", false, &[]).unwrap();
+    let config = place.config(&[]);
+    let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+    let words = codebook(&config).unwrap();
+    let folder = place.path("cut");
+    prepare(&config, &words, &folder, false).unwrap();
+    let mut cut = Run::new(&config, &words, &dataset, &folder, None).unwrap();
+    for step in 0..3 {
+        cut.step(step).unwrap();
+        cut.progress.steps += 1;
+    }
+    cut.checkpoint().unwrap();
+    drop(cut);
+    let summary = place.run("cut", true, &[]).unwrap();
+    assert_eq!((summary.progress.steps, summary.interrupted), (6, false));
+    assert_eq!(tensors(&place.path("whole")), tensors(&place.path("part")), "the same run twice");
+    assert_eq!(tensors(&place.path("whole")), tensors(&place.path("cut")), "3 steps, then 3 more");
+}
+
+#[test]
+fn every_weight_gets_a_gradient_and_moves() {
+    let place = Place::new();
+    for mode in [&["codebook.mode=projected"][..], &["codebook.mode=strict", "codebook.width=8"]] {
+        let config = place.config(mode);
+        let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+        let words = codebook(&config).unwrap();
+        let folder = place.path(mode[0]);
+        prepare(&config, &words, &folder, false).unwrap();
+        let mut run = Run::new(&config, &words, &dataset, &folder, None).unwrap();
+        let before = run.optimizer.state().unwrap().weights;
+        run.step(0).unwrap();
+        for (name, after) in run.optimizer.state().unwrap().weights {
+            let moved = (&after - &before[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
+            assert!(moved.max(0).unwrap().to_scalar::<f32>().unwrap() > 0.0, "`{name}` stands still");
+        }
+    }
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let place = Place::new();
+    let changes = ["train.steps=150", "train.learning_rate=1e-2", "train.log_every=1", "train.checkpoint_every=150"];
+    place.run("run", false, &changes).unwrap();
+    let text = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mean = |steps: &[serde_json::Value]| {
+        steps.iter().map(|line| line["reconstruction"].as_f64().unwrap()).sum::<f64>() / steps.len() as f64
+    };
+    assert!(mean(&lines[140..150]) < 0.6 * mean(&lines[..10]), "{} {}", mean(&lines[140..150]), mean(&lines[..10]));
+}
+
+#[test]
+fn a_run_folder_has_all_that_is_promised_and_loads() {
+    let place = Place::new();
+    let summary = place.run("run", false, &[]).unwrap();
+    assert_eq!(summary.evaluation.unwrap().layers.len(), 4);
+    for name in ["config.toml", "codebook.safetensors", "metrics.jsonl", "samples/0000003.png", "samples/0000006.png"] {
+        assert!(place.path("run").join(name).is_file(), "{name}");
+    }
+    for name in [LAST, BEST] {
+        assert!(place.path("run").join(FOLDER).join(name).is_file(), "{name}");
+    }
+    let tokenizer = Tokenizer::load(&place.path("run")).unwrap();
+    assert_eq!(tokenizer.codebook.words().len(), 40);
+}
+
+#[test]
+fn a_run_is_neither_overwritten_nor_resumed_from_nothing() {
+    let place = Place::new();
+    assert!(place.run("run", true, &[]).unwrap_err().to_string().contains("--resume"));
+    place.run("run", false, &[]).unwrap();
+    assert!(place.run("run", false, &[]).unwrap_err().to_string().contains("--resume"));
+    let error = format!("{:#}", place.run("run", true, &["encoder.blocks=[{kind='stem',channels=2},{kind='down',channels=2},{kind='down',channels=2}]"]).unwrap_err());
+    assert!(error.contains("another model"), "{error}");
+    assert_eq!(place.run("run", true, &["train.steps=8"]).unwrap().progress.steps, 8);
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_named_and_the_checkpoint_stays() {
+    let place = Place::new();
+    let error = place.run("run", false, &["train.learning_rate=1e30", "train.clip=0.0"]).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("in step") && (error.contains("term `") || error.contains("gradient of `")), "{error}");
+}
+
+#[test]
+fn missing_things_are_named_with_a_way_out() {
+    let place = Place::new();
+    let elsewhere = place.path("nowhere");
+    let error = run(&place.config(&[]), &elsewhere, &place.path("run"), false).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+    let error = place.run("run", false, &["codebook.file=other.safetensors"]).unwrap_err().to_string();
+    assert!(error.contains("other.safetensors") && error.contains("spae codebook"), "{error}");
+}
+
+#[test]
+fn labels_are_needed_only_where_semantics_guide() {
+    let place = Place::new();
+    fs::remove_file(place.path("train-labels-idx1-ubyte")).unwrap();
+    let error = format!("{:#}", place.run("run", false, &[]).unwrap_err());
+    assert!(error.contains("labels") && error.contains("semantic.pools"), "{error}");
+    place.run("blind", false, &["semantic.pools=[]", "train.steps=1"]).unwrap();
+}
+
+#[test]
+fn either_scheme_and_the_logarithm_train_too() {
+    let place = Place::new();
+    let changes = [
+        "train.prefixes={scheme='either',weight=0.5,probability=0.4}",
+        "loss.reconstruction={kind='log',scale=0.03,floor=1e-3}",
+        "loss.commitment={weight=0.02,layers='last'}",
+    ];
+    let summary = place.run("run", false, &changes).unwrap();
+    assert!(summary.progress.best.unwrap() > 0.0);
+}
+
+#[test]
+fn terms_name_the_first_that_is_no_number() {
+    let mut terms = Terms::default();
+    terms.push("fine", 1.0);
+    terms.check().unwrap();
+    terms.push("bad", f64::NAN);
+    terms.push("worse", f64::INFINITY);
+    assert!(terms.check().unwrap_err().to_string().contains("`bad`"));
+}
+
+#[test]
+fn random_choices_follow_the_step() {
+    let place = Place::new();
+    let config = place.config(&[]);
+    let words = codebook(&config).unwrap();
+    let mut weights = Initialiser::new(config.seed);
+    let model = Model::new(&config, 8, &mut weights).unwrap();
+    let objective = Objective::new(&config, &words, model, scorer(&config, &words).unwrap()).unwrap();
+    let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+    let batch: Batch = Sampler::new(&dataset, 1, 4, Default::default()).batch(0, 4).unwrap();
+    let loss = |step| objective.loss(&batch, step).unwrap().0.to_scalar::<f32>().unwrap();
+    assert_eq!(loss(5).to_bits(), loss(5).to_bits());
+    assert_ne!(loss(5).to_bits(), loss(6).to_bits());
+}
