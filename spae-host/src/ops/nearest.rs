@@ -116,9 +116,10 @@ impl Sizes {
         Ok(Self { rows, words, width })
     }
 
-    /// Codewords of a block: as many as keep its transpose in the second-level cache.
+    /// Codewords of a block: as many as keep its transpose in the second-level cache, and an odd number of vectors: a
+    /// power of two would put all rows of the transpose in the same few lines of the first-level cache.
     fn block(self) -> usize {
-        (32_768 / self.width).clamp(64, 512).next_multiple_of(LANES)
+        (32_768 / self.width).clamp(64, 512).next_multiple_of(LANES) | LANES
     }
 
     /// Rows of z that one task takes, whatever the number of threads: enough of them to outweigh the transposing.
@@ -217,35 +218,27 @@ fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (
 }
 
 vectorised! {
-    /// Adds the norms to the products and finds the least sum and where it stands, ties to the first.
+    /// Adds the norms to the products and finds the least sum and where it stands, ties to the first. Positions are
+    /// kept as f32 next to the sums, so that one comparison selects both; a block is far shorter than 2²⁴.
     fn least_score(scores: &mut [f32], norms: &[f32]) -> (f32, u32) {
-        const PARTS: usize = 2 * LANES;
-        let mut least = [f32::INFINITY; PARTS];
-        let mut at = [0u32; PARTS];
-        let mut position = 0;
-        let mut scores = scores.chunks_exact_mut(PARTS);
-        let mut norms = norms.chunks_exact(PARTS);
-        for (scores, norms) in (&mut scores).zip(&mut norms) {
-            for lane in 0..PARTS {
+        let mut least = [f32::INFINITY; LANES];
+        let mut at = [0.0f32; LANES];
+        let mut first = 0.0;
+        for (scores, norms) in scores.chunks_exact_mut(LANES).zip(norms.chunks_exact(LANES)) {
+            for lane in 0..LANES {
                 let score = scores[lane] + norms[lane];
                 scores[lane] = score;
                 let less = score < least[lane];
                 least[lane] = if less { score } else { least[lane] };
-                at[lane] = if less { position } else { at[lane] };
+                at[lane] = if less { first } else { at[lane] };
             }
-            position += PARTS as u32;
+            first += LANES as f32;
         }
         let mut best = (f32::INFINITY, 0);
-        for (lane, (&score, &at)) in least.iter().zip(&at).enumerate() {
-            let at = at + lane as u32;
+        for (lane, (&score, &first)) in least.iter().zip(&at).enumerate() {
+            let at = first as u32 + lane as u32;
             if score < best.0 || (score == best.0 && at < best.1) {
                 best = (score, at);
-            }
-        }
-        for (lane, (score, norm)) in scores.into_remainder().iter_mut().zip(norms.remainder()).enumerate() {
-            *score += norm;
-            if *score < best.0 {
-                best = (*score, position + lane as u32);
             }
         }
         best

@@ -163,9 +163,15 @@ impl Sizes {
         self.height * self.width
     }
 
-    /// Values of a channel of differences: `plane` rounded up to whole vectors, the rest zero.
+    /// `plane` rounded up to whole vectors: the columns of a contraction, and the length of a row of its result.
     fn columns(&self) -> usize {
         self.plane().next_multiple_of(LANES)
+    }
+
+    /// From one channel to the next where channels are contracted: `columns` and zeros up to an odd number of vectors,
+    /// since a power of two would put all channels in the same few lines of the first-level cache.
+    fn pitch(&self) -> usize {
+        self.columns() | LANES
     }
 
     fn input_len(&self) -> usize {
@@ -182,9 +188,8 @@ impl Sizes {
 
     /// Channels of differences as the columns of a contraction.
     fn gather(&self, channels: usize) -> Gather {
-        let columns = self.columns();
-        let offsets = (0..channels).map(|channel| (channel * columns) as u32).collect();
-        Gather::new(offsets, (0..columns).step_by(LANES).map(|column| column as u32).collect())
+        let offsets = (0..channels).map(|channel| (channel * self.pitch()) as u32).collect();
+        Gather::new(offsets, (0..self.columns()).step_by(LANES).map(|column| column as u32).collect())
     }
 
     fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
@@ -197,7 +202,7 @@ impl Sizes {
             .map(|tap| PackedWeights::new(self.outputs, self.inputs, |o, c| taps[(o * self.inputs + c) * TAPS + tap]))
             .collect();
         let gather = self.gather(self.inputs);
-        let (difference_len, product_len) = (self.inputs * self.columns(), self.outputs * self.columns());
+        let (difference_len, product_len) = (self.inputs * self.pitch(), self.outputs * self.columns());
         let images = input.par_chunks_exact(self.input_len());
         output.par_chunks_exact_mut(self.output_len()).zip(images).for_each_init(
             || (vec![0.0; TAPS * difference_len], vec![0.0; TAPS * product_len]),
@@ -225,14 +230,14 @@ impl Sizes {
             .map(|tap| PackedWeights::new(self.inputs, self.outputs, |c, o| taps[(o * self.inputs + c) * TAPS + tap]))
             .collect();
         let gather = self.gather(self.outputs);
-        let (difference_len, product_len) = (self.inputs * self.columns(), self.outputs * self.columns());
+        let (difference_len, product_len) = (self.inputs * self.columns(), self.outputs * self.pitch());
         let images = grad.par_chunks_exact(self.output_len());
         of_input.par_chunks_exact_mut(self.input_len()).zip(images).for_each_init(
             || (vec![0.0; TAPS * difference_len], vec![0.0; TAPS * product_len]),
             |(differences, products), (of_input, grad)| {
                 for tap in 0..TAPS {
                     let products = &mut products[tap * product_len..][..product_len];
-                    write_product_gradient(*self, tap, grad, products);
+                    write_product_gradient(*self, tap, grad, self.pitch(), products);
                     let differences = &mut differences[tap * difference_len..][..difference_len];
                     contract(&gather, &weights[tap], 0..self.inputs, products, None, differences);
                 }
@@ -248,7 +253,7 @@ impl Sizes {
             return vec![0.0; TAPS * kernel_len];
         }
         let gather = self.gather(self.inputs);
-        let (difference_len, product_len) = (self.inputs * self.columns(), self.outputs * self.columns());
+        let (difference_len, product_len) = (self.inputs * self.pitch(), self.outputs * self.columns());
         let (chunk, together) = image_chunks(self.images, self.columns() / LANES);
         let partial_of = |(input, grad): (&[f32], &[f32])| {
             // [TAPS, O, C]
@@ -265,7 +270,7 @@ impl Sizes {
                 for (tap, sum) in sum.chunks_exact_mut(kernel_len).enumerate() {
                     let image_parts = grad.chunks_exact(self.output_len());
                     for (grad, products) in image_parts.zip(products.chunks_exact_mut(product_len)) {
-                        write_product_gradient(*self, tap, grad, products);
+                        write_product_gradient(*self, tap, grad, self.columns(), products);
                     }
                     let products = &products[..images * product_len];
                     let differences = &differences[tap * difference_len..];
@@ -322,10 +327,10 @@ fn transform_kernel_gradient(taps: &[f32], pairs: usize) -> Vec<f32> {
 }
 
 vectorised! {
-    /// The nine images of differences, [9, C, columns], of an image [C, H, W]; outside the image is zero.
+    /// The nine images of differences, [9, C, pitch], of an image [C, H, W]; outside the image is zero.
     fn write_differences(sizes: Sizes, image: &[f32], differences: &mut [f32]) {
-        let (height, width, columns) = (sizes.height, sizes.width, sizes.columns());
-        let tap_len = sizes.inputs * columns;
+        let (height, width, channel_pitch) = (sizes.height, sizes.width, sizes.pitch());
+        let tap_len = sizes.inputs * channel_pitch;
         // Three rows with a zero on either side.
         let pitch = width + 2;
         let mut rows = vec![0.0; 3 * pitch];
@@ -341,7 +346,7 @@ vectorised! {
                 }
                 let (above, rest) = rows.split_at(pitch);
                 let (here, below) = rest.split_at(pitch);
-                let at = channel * columns + y * width;
+                let at = channel * channel_pitch + y * width;
                 let mut taps = differences.chunks_exact_mut(tap_len);
                 let mut next = || taps.next().map_or(&mut [][..], |tap| &mut tap[at..at + width]);
                 let (up_left, up, up_right) = (next(), next(), next());
@@ -398,14 +403,14 @@ vectorised! {
 }
 
 vectorised! {
-    /// The gradient [O, columns] of one tap's product: the sum of those of the four outputs that it is part of.
-    fn write_product_gradient(sizes: Sizes, tap: usize, grad: &[f32], products: &mut [f32]) {
-        let (height, width, columns) = (sizes.height, sizes.width, sizes.columns());
+    /// The gradient [O, pitch] of one tap's product: the sum of those of the four outputs that it is part of.
+    fn write_product_gradient(sizes: Sizes, tap: usize, grad: &[f32], pitch: usize, products: &mut [f32]) {
+        let (height, width) = (sizes.height, sizes.width);
         for channel in 0..sizes.outputs {
             for y in 0..height {
                 let rows = &grad[(channel * height + y) * 4 * width..][..4 * width];
                 let (upper, lower) = rows.split_at(2 * width);
-                let out = &mut products[channel * columns + y * width..][..width];
+                let out = &mut products[channel * pitch + y * width..][..width];
                 let (a, b) = (tap / 3, tap % 3);
                 match a {
                     0 => side_sums(b, upper, out),
