@@ -55,7 +55,8 @@ impl<'m, 's> Canvas<'m, 's> {
     /// Declares layer `layer` and those before it complete: from now on its cells lend their values to positions that
     /// no token has reached.
     pub fn complete(&mut self, layer: usize) {
-        self.layers_complete = self.layers_complete.max(layer + 1).min(self.model.pyramid().layers().len());
+        self.layers_complete =
+            self.layers_complete.max(layer.saturating_add(1)).min(self.model.pyramid().layers().len());
     }
 
     /// Layers that have been declared complete.

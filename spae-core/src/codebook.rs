@@ -128,6 +128,16 @@ pub enum Rows<'r> {
     },
 }
 
+impl Rows<'_> {
+    /// The length d of a row.
+    pub const fn width(&self) -> usize {
+        match self {
+            Self::Int8 { scales, .. } => scales.len(),
+            Self::F16 { width, .. } => *width as usize,
+        }
+    }
+}
+
 /// Writes the section.
 pub(crate) fn emit(rows: Rows<'_>, out: &mut Emitter<'_>) {
     match rows {

@@ -5,7 +5,7 @@
 
 use crate::codebook::{self, Codebook, Rows};
 use crate::decoder::{self, Decoder, StageSpec};
-use crate::error::{EmitError, FormatError};
+use crate::error::{EmitError, FormatError, LexiconFault, PyramidError};
 use crate::format::{Cursor, Emitter, FileEmitter, Kind, Sections};
 use crate::lexicon::{self, Lexicon};
 use crate::pyramid::{MAX_LAYERS, Pyramid, Shape};
@@ -100,7 +100,7 @@ fn read_pyramid(section: &[u8]) -> Result<Pyramid, FormatError> {
         *layer = Shape::new(cursor.u16()?, cursor.u16()?);
     }
     cursor.finish()?;
-    let layers = layers.get(..count).ok_or(crate::error::PyramidError::LayerCount { got: count })?;
+    let layers = layers.get(..count).ok_or(PyramidError::LayerCount { got: count })?;
     Ok(Pyramid::new(grid, layers)?)
 }
 
@@ -136,6 +136,13 @@ pub struct Parts<'p> {
 /// If `out` is too short, or [`Model::read`] would refuse the file.
 pub fn emit(parts: &Parts<'_>, out: &mut [u8]) -> Result<usize, EmitError> {
     let plan = Decoder::plan(parts.pyramid.grid(), parts.stages)?;
+    // What the file's narrow fields would cut off is refused first; reading it back checks the rest.
+    for (id, word) in (0..).zip(parts.words) {
+        lexicon::check_word(word).map_err(|rule| FormatError::Word { id, fault: LexiconFault::Rule(rule) })?;
+    }
+    if plan.input_width() != parts.rows.width() {
+        return Err(FormatError::InputWidth { decoder: plan.input_width(), codebook: parts.rows.width() }.into());
+    }
     let scratch_bytes = scratch_len(&parts.pyramid, &plan) * size_of::<f32>();
     let mut file = FileEmitter::new(&mut *out);
     file.section(Kind::Pyramid, |section| emit_pyramid(&parts.pyramid, section));

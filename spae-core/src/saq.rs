@@ -10,7 +10,7 @@
 
 use crate::pyramid::{Position, Pyramid};
 
-/// Row of `codebook` [V × width] nearest to `z` [width] by squared distance; ties to the lowest id.
+/// Row of `codebook` [V × width] nearest to `z` (width) by squared distance; ties to the lowest id.
 pub fn nearest(codebook: &[f32], z: &[f32]) -> u32 {
     let mut best = (f32::INFINITY, 0);
     for (id, row) in codebook.chunks_exact(z.len().max(1)).enumerate() {

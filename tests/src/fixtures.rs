@@ -192,7 +192,7 @@ pub fn all() -> Vec<Fixture> {
                 relu(Operation::Input, 24),
                 relu(Convolve3x3, 40),
                 relu(Convolve3x3, 24),
-                stage(Convolve3x3, Activation::Relu, Some(1), 40),
+                stage(Convolve3x3, Activation::Identity, Some(1), 40),
                 relu(UpsampleConvolve3x3, 24),
                 relu(UpsampleConvolve3x3, 12),
                 plain(Convolve3x3, 1),
@@ -205,6 +205,21 @@ pub fn all() -> Vec<Fixture> {
             &[(1, 1), (2, 37)],
             Storage::F16,
             &[relu(Operation::Input, 3), relu(Convolve3x3, 3), plain(UpsampleConvolve3x3, 1)],
+        ),
+        // Its file is committed as fixtures/v1.spae: it never changes.
+        build(
+            "version 1",
+            10,
+            (4, 4),
+            &[(1, 1), (2, 2), (4, 4)],
+            Storage::Int8,
+            &[
+                relu(Operation::Input, 4),
+                relu(Convolve3x3, 6),
+                stage(Convolve3x3, Activation::Identity, Some(0), 4),
+                relu(UpsampleConvolve3x3, 3),
+                plain(Convolve1x1, 1),
+            ],
         ),
     ]
 }

@@ -1,6 +1,6 @@
 //! The push parser: bytes in, events out. It never allocates and never panics.
 
-use super::splitter::{Piece, split};
+use super::splitter::{Piece, after_last_separator, split};
 use crate::error::UnknownWord;
 use crate::lexicon::{Lexicon, MAX_WORD_BYTES};
 use crate::pyramid::Pyramid;
@@ -74,7 +74,7 @@ pub struct Summary {
     pub layers_complete: u32,
 }
 
-/// Longest run of bytes without white space that is looked at; a word with decoration on both sides.
+/// Longest run of bytes without white space that is looked at as one; a word with decoration on both sides.
 const RUN_BYTES: usize = 2 * MAX_WORD_BYTES;
 
 /// Words at the start of a line that wait for a colon. Longer labels than this are taken for words.
@@ -152,6 +152,7 @@ impl<'m> Reader<'m> {
     /// # Errors
     /// At an unknown word under [`UnknownPolicy::Error`], and at every call after that.
     pub fn push(&mut self, bytes: &[u8], mut on: impl FnMut(Event)) -> Result<(), UnknownWord> {
+        self.failed.map_or(Ok(()), Err)?;
         for &byte in bytes {
             if byte.is_ascii_whitespace() || byte == 0x0B {
                 self.end_run(&mut on)?;
@@ -159,14 +160,17 @@ impl<'m> Reader<'m> {
                     self.end_line(&mut on)?;
                 }
             } else {
+                if self.run_length == RUN_BYTES {
+                    self.shorten_run(&mut on)?;
+                }
                 if let Some(slot) = self.run.get_mut(self.run_length) {
                     *slot = byte;
                 }
-                self.run_length += 1;
+                self.run_length = self.run_length.saturating_add(1);
             }
             self.offset = self.offset.saturating_add(1);
         }
-        self.failed.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Ends the text: a word or line that was still open counts.
@@ -174,26 +178,45 @@ impl<'m> Reader<'m> {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn finish(&mut self, mut on: impl FnMut(Event)) -> Result<Summary, UnknownWord> {
+        self.failed.map_or(Ok(()), Err)?;
         self.end_run(&mut on)?;
         self.end_line(&mut on)?;
-        self.failed.map_or(Ok(self.summary), Err)
+        Ok(self.summary)
+    }
+
+    /// Words without white space between them ("red,blue,green") have filled the run's memory: all up to the last
+    /// separator goes on its way. Where there is none, the run is too long for a word and its decoration.
+    fn shorten_run(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        let (run, start) = (self.run, self.offset.saturating_sub(RUN_BYTES as u32));
+        let (done, rest) = run.split_at_checked(after_last_separator(&run)).unwrap_or((&[], &run));
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.run.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+        self.run_length = rest.len();
+        self.take_run(done, start, on)
     }
 
     fn end_run(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
         let length = core::mem::take(&mut self.run_length);
-        if length == 0 {
-            return Ok(());
-        }
-        let start = self.offset.saturating_sub(length as u32);
+        let start = self.offset.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
         let run = self.run;
-        let Some(run) = run.get(..length) else {
-            return self.word(Pending { offset: start, id: None }, on);
-        };
-        if self.fence_runs > 0 || (run.starts_with(b"```") && self.pending_count == 0 && !self.line_is_open) {
-            self.fence_runs += 1;
+        match run.get(..length) {
+            Some([]) => Ok(()),
+            Some(run) => self.take_run(run, start, on),
+            None => self.word(Pending { offset: start, id: None }, on),
+        }
+    }
+
+    /// Takes in a run that starts at byte `start` of the text.
+    fn take_run(&mut self, run: &[u8], start: u32, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        let lexicon = self.lexicon;
+        let is_word = lexicon.id(run).is_some();
+        let opens_fence = run.starts_with(b"```") && !is_word && self.pending_count == 0 && !self.line_is_open;
+        if self.fence_runs > 0 || opens_fence {
+            self.fence_runs = self.fence_runs.saturating_add(1);
         }
         let mut result = Ok(());
-        let lexicon = self.lexicon;
         split(lexicon, run, |piece| {
             let pending = match piece {
                 Piece::Word(id) => Pending { offset: start, id: Some(id) },
@@ -204,7 +227,7 @@ impl<'m> Reader<'m> {
             }
         });
         result?;
-        if (run.ends_with(b":") || run.ends_with("：".as_bytes())) && !self.line_is_open && lexicon.id(run).is_none() {
+        if (run.ends_with(b":") || run.ends_with("：".as_bytes())) && !self.line_is_open && !is_word {
             self.drop_label(on);
         }
         Ok(())
@@ -253,7 +276,7 @@ impl<'m> Reader<'m> {
             return Err(error);
         }
         let Some((layer, index)) = self.pyramid.locate(self.places) else {
-            self.summary.surplus += 1;
+            self.summary.surplus = self.summary.surplus.saturating_add(1);
             on(Event::Surplus { offset: word.offset });
             return Ok(());
         };
@@ -263,7 +286,7 @@ impl<'m> Reader<'m> {
                 on(Event::Token { id, layer, index });
             }
             None => {
-                self.summary.unknown += 1;
+                self.summary.unknown = self.summary.unknown.saturating_add(1);
                 on(Event::Unknown { offset: word.offset });
                 match self.policy {
                     UnknownPolicy::Error => {

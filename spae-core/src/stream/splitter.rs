@@ -44,6 +44,13 @@ pub(super) fn split(lexicon: &Lexicon<'_>, run: &[u8], mut piece: impl FnMut(Pie
     }
 }
 
+/// Where the text behind the last separator of `run` starts; 0 if there is none.
+pub(super) fn after_last_separator(run: &[u8]) -> usize {
+    // The last character may be cut in two.
+    let text = run.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    text.char_indices().rev().find(|(_, c)| separates(*c)).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
 /// Characters that stand between words.
 fn separates(c: char) -> bool {
     c.is_whitespace()

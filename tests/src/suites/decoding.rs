@@ -92,14 +92,14 @@ pub fn check(runtime: &mut impl Runtime, tolerance: Tolerance, ignore: &[&str]) 
                 continue;
             }
             let got = runtime.picture(&file, &case.text).with_context(|| case.name.clone())?;
-            compare(&fixture, &file, &case, &got, tolerance).with_context(|| case.name.clone())?;
+            check_case(&fixture, &file, &case, &got, tolerance).with_context(|| case.name.clone())?;
         }
     }
     ensure!(ignored == ignore.len(), "the ignore list {ignore:?} names something that is no case");
     Ok(())
 }
 
-fn compare(fixture: &Fixture, file: &[u8], case: &Case, got: &Picture, tolerance: Tolerance) -> Result<()> {
+fn check_case(fixture: &Fixture, file: &[u8], case: &Case, got: &Picture, tolerance: Tolerance) -> Result<()> {
     match tolerance {
         Tolerance::Output(limit) => {
             let map = reference::decode(fixture, &case.ids);
@@ -113,20 +113,24 @@ fn compare(fixture: &Fixture, file: &[u8], case: &Case, got: &Picture, tolerance
                 ensure!(range.contains(&pixel), "pixel {at} is {pixel}, not in {range:?} around {value}");
             }
         }
-        Tolerance::Exact => {
-            let expected = Core.picture(file, &case.text)?;
-            if let Some(at) = (0..expected.pixels.len()).find(|&at| got.pixels.get(at) != expected.pixels.get(at)) {
-                bail!("byte {at} is {:?}, not {}", got.pixels.get(at), expected.pixels[at]);
-            }
-            ensure!(*got == expected, "the picture's shape");
-        }
-        Tolerance::MeanAbsolute(limit) => {
-            let expected = Core.picture(file, &case.text)?;
-            ensure!(got.pixels.len() == expected.pixels.len(), "the picture's shape");
-            let steps: f64 = got.pixels.iter().zip(&expected.pixels).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-            let mean = steps / expected.pixels.len() as f64;
-            ensure!(mean <= limit, "the mean absolute error is {mean} steps, more than {limit}");
-        }
+        Tolerance::Exact | Tolerance::MeanAbsolute(_) => compare(got, &Core.picture(file, &case.text)?, tolerance)?,
+    }
+    Ok(())
+}
+
+/// Compares two pictures.
+///
+/// # Errors
+/// If they differ in shape, or by more than `tolerance`.
+pub fn compare(got: &Picture, expected: &Picture, tolerance: Tolerance) -> Result<()> {
+    let shape = |picture: &Picture| (picture.height, picture.width, picture.channels, picture.pixels.len());
+    ensure!(shape(got) == shape(expected), "the shape is {:?}, not {:?}", shape(got), shape(expected));
+    let pairs = || got.pixels.iter().zip(&expected.pixels);
+    if let Tolerance::MeanAbsolute(limit) = tolerance {
+        let mean = pairs().map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / got.pixels.len() as f64;
+        ensure!(mean <= limit, "the mean absolute error is {mean} steps, more than {limit}");
+    } else if let Some(at) = pairs().position(|(a, b)| a != b) {
+        bail!("byte {at} is {}, not {}", got.pixels[at], expected.pixels[at]);
     }
     Ok(())
 }

@@ -2,3 +2,4 @@
 //! not run, each by name.
 
 pub mod decoding;
+pub mod quantising;
