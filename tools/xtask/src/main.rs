@@ -1,1 +1,58 @@
-fn main() {}
+//! Every job of the project that is more than one command: `cargo xtask --help`.
+
+mod checks;
+mod command;
+mod curve;
+mod qemu;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's jobs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Runs every check below, in this order, and stops at the first that fails
+    Ci,
+    /// Checks that all code is formatted
+    Fmt,
+    /// Checks the project's own rules: who imports whom, file lengths, documents that must agree with code
+    Tidy,
+    /// Runs clippy on every crate, firmware included, with warnings as errors
+    Clippy,
+    /// Builds the documentation with warnings as errors
+    Doc,
+    /// Runs all tests, the firmware's included
+    Test,
+    /// Runs the firmware in an emulator, types words into it and compares its pictures with the host's
+    Qemu(qemu::Options),
+    /// Draws a training run's curve as an SVG
+    Curve(curve::Options),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().job {
+        Job::Ci => {
+            checks::fmt()?;
+            tidy::run()?;
+            checks::clippy()?;
+            checks::doc()?;
+            checks::test()?;
+            qemu::run(&qemu::Options::default())
+        }
+        Job::Fmt => checks::fmt(),
+        Job::Tidy => tidy::run(),
+        Job::Clippy => checks::clippy(),
+        Job::Doc => checks::doc(),
+        Job::Test => checks::test(),
+        Job::Qemu(options) => qemu::run(&options),
+        Job::Curve(options) => curve::run(&options),
+    }
+}

@@ -1,0 +1,46 @@
+//! Words to pictures on the LM3S6965 evaluation board: words on UART0 (115,200 baud, 8N1), pictures on the OLED.
+#![no_std]
+#![no_main]
+
+mod clock;
+mod oled;
+mod uart;
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::{entry, exception};
+use spae_core::model::Model;
+use spae_model::SCRATCH_LEN;
+
+use crate::oled::Oled;
+use crate::uart::Uart;
+
+#[entry]
+fn main() -> ! {
+    // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
+    static mut SCRATCH: [f32; SCRATCH_LEN] = [0.0; SCRATCH_LEN];
+    clock::start();
+    let mut uart = Uart::start();
+    let mut oled = Oled::start();
+    let done = match Model::read(spae_model::file()) {
+        Ok(model) => {
+            spae_app::serve("lm3s6965evb", &model, SCRATCH, &mut uart, &mut oled, spae_runtime::memory).is_ok()
+        }
+        Err(error) => writeln!(uart, "failed {error}").is_err(),
+    };
+    spae_runtime::exit(done)
+}
+
+#[exception]
+unsafe fn DefaultHandler(interrupt: i16) {
+    match interrupt {
+        uart::INTERRUPT => uart::on_interrupt(),
+        other => panic!("interrupt {other} has no handler"),
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    spae_runtime::report_panic(&mut Uart::already_started(), info)
+}

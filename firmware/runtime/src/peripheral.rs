@@ -1,0 +1,75 @@
+//! Device registers and interrupt lines.
+
+use cortex_m::interrupt::InterruptNumber;
+use cortex_m::peripheral::NVIC;
+
+/// Bytes of address space that a peripheral has on these processors.
+const SIZE: usize = 0x1000;
+
+/// The registers of one peripheral, each 32 bits wide.
+#[derive(Clone, Copy, Debug)]
+pub struct Peripheral {
+    base: usize,
+}
+
+impl Peripheral {
+    /// The peripheral whose 4 KiB of registers start at `base`.
+    ///
+    /// # Safety
+    /// There must be such a peripheral, present whenever a register is accessed, and no value written to any of its
+    /// registers may make it access memory on its own (as a DMA controller would).
+    pub const unsafe fn new(base: usize) -> Self {
+        assert!(base.is_multiple_of(SIZE));
+        Self { base }
+    }
+
+    /// Reads the register at `OFFSET`.
+    pub fn read<const OFFSET: usize>(self) -> u32 {
+        const { assert!(OFFSET < SIZE && OFFSET.is_multiple_of(4)) };
+        // SAFETY: by the contract of `new` this is the address of a register; it is aligned and inside the peripheral;
+        // registers are no Rust objects, so no reference can be violated.
+        unsafe { ((self.base + OFFSET) as *const u32).read_volatile() }
+    }
+
+    /// Writes the register at `OFFSET`.
+    pub fn write<const OFFSET: usize>(self, value: u32) {
+        const { assert!(OFFSET < SIZE && OFFSET.is_multiple_of(4)) };
+        // SAFETY: as for `read`; by the contract of `new` no value harms memory.
+        unsafe { ((self.base + OFFSET) as *mut u32).write_volatile(value) }
+    }
+
+    /// Sets bits of the register at `OFFSET`. Handlers must not write the same register.
+    pub fn set<const OFFSET: usize>(self, bits: u32) {
+        self.write::<OFFSET>(self.read::<OFFSET>() | bits);
+    }
+
+    /// Clears bits of the register at `OFFSET`. Handlers must not write the same register.
+    pub fn clear<const OFFSET: usize>(self, bits: u32) {
+        self.write::<OFFSET>(self.read::<OFFSET>() & !bits);
+    }
+}
+
+/// Waits for a device.
+pub fn wait_while(mut busy: impl FnMut() -> bool) {
+    while busy() {}
+}
+
+#[derive(Clone, Copy)]
+struct Number(u16);
+
+// SAFETY: the number is passed on as it is, the same every time.
+unsafe impl InterruptNumber for Number {
+    fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// Lets interrupt `number` call `DefaultHandler`.
+///
+/// # Safety
+/// The handler may run from now on between any two instructions: a critical section that relies on this interrupt
+/// being masked must not be open.
+pub unsafe fn unmask(number: u16) {
+    // SAFETY: handed on to the caller.
+    unsafe { NVIC::unmask(Number(number)) }
+}

@@ -1,0 +1,38 @@
+//! The checks that cargo's own tools make.
+
+use anyhow::Result;
+
+use crate::command::{cargo, run};
+use crate::qemu::BOARDS;
+
+/// Formatting, in both workspaces.
+pub(crate) fn fmt() -> Result<()> {
+    run(cargo("", "fmt --all --check"))?;
+    run(cargo("firmware", "fmt --all --check"))
+}
+
+/// Lints, for the host and for every board.
+pub(crate) fn clippy() -> Result<()> {
+    run(cargo("", "clippy --workspace --all-targets -- --deny warnings"))?;
+    run(cargo("firmware", "clippy --all-targets -- --deny warnings"))?;
+    for board in BOARDS {
+        run(cargo("firmware", &format!("clippy -p {} --target {} -- --deny warnings", board.name, board.target)))?;
+    }
+    Ok(())
+}
+
+/// Documentation, in both workspaces.
+pub(crate) fn doc() -> Result<()> {
+    for (folder, arguments) in [("", "doc --workspace --no-deps"), ("firmware", "doc --no-deps")] {
+        let mut command = cargo(folder, arguments);
+        command.env("RUSTDOCFLAGS", "--deny warnings");
+        run(command)?;
+    }
+    Ok(())
+}
+
+/// Tests: those of the README's command, and the firmware's that need no board.
+pub(crate) fn test() -> Result<()> {
+    run(cargo("", "test --workspace --release"))?;
+    run(cargo("firmware", "test"))
+}
