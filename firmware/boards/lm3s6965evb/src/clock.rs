@@ -15,6 +15,7 @@ const RUN_CLOCK: usize = 0x060;
 const USE_DIVIDER: u32 = 1 << 22;
 const PLL_OFF: u32 = 1 << 13;
 const BYPASS: u32 = 1 << 11;
+const MAIN_OSCILLATOR_OFF: u32 = 1 << 0;
 const CRYSTAL_8_MHZ: u32 = 0xE << 6;
 /// The PLL's 200 MHz divided by 4.
 const DIVIDE_BY_4: u32 = 3 << 23;
@@ -32,9 +33,11 @@ const GPIO_D: u32 = 1 << 3;
 
 /// Starts all clocks; comes before everything else.
 pub(crate) fn start() {
-    // The order is the data sheet's (6.3): leave the PLL, set it up, wait for it, go back to it.
+    // The order is the data sheet's (6.3): start the crystal, leave the PLL, set it up, wait for it, go back to it.
     SYSTEM.set::<RUN_CLOCK>(BYPASS);
-    SYSTEM.clear::<RUN_CLOCK>(USE_DIVIDER);
+    SYSTEM.clear::<RUN_CLOCK>(USE_DIVIDER | MAIN_OSCILLATOR_OFF);
+    // Tens of milliseconds at the 12 MHz that the processor starts with; the crystal needs up to 10.
+    cortex_m::asm::delay(1 << 19);
     let kept = SYSTEM.read::<RUN_CLOCK>() & !FIELDS & !PLL_OFF;
     SYSTEM.write::<RUN_CLOCK>(kept | CRYSTAL_8_MHZ);
     SYSTEM.set::<RUN_CLOCK>(DIVIDE_BY_4 | USE_DIVIDER);

@@ -1,5 +1,4 @@
-//! The board's OLED: an SSD0323 with 128 × 64 pixels of 16 greys on SSI0, with the data/command line on PC7 and the
-//! 15 V supply switched by PC6.
+//! The board's OLED: an SSD0323 with 128 × 64 pixels of 16 greys on SSI0, with its data/command line on PC7.
 
 use core::convert::Infallible;
 
@@ -39,19 +38,17 @@ const DIGITAL_ENABLE: usize = 0x51C;
 /// Clock, frame and transmit of SSI0 on port A.
 const SSI_PINS: u32 = 1 << 2 | 1 << 3 | 1 << 5;
 const DATA_COMMAND: u32 = 1 << 7;
-const SUPPLY: u32 = 1 << 6;
 /// The SD card's chip select on port D; the card shares SSI0.
 const CARD_SELECT: u32 = 1 << 0;
 /// A port's data register takes the pins to change from the address: `mask << 2`.
 const DATA_COMMAND_DATA: usize = (DATA_COMMAND as usize) << 2;
-const SUPPLY_DATA: usize = (SUPPLY as usize) << 2;
 const CARD_SELECT_DATA: usize = (CARD_SELECT as usize) << 2;
 
 const COLUMNS: u8 = 0x15;
 const ROWS: u8 = 0x75;
 const DISPLAY_ON: u8 = 0xAF;
 
-/// As OSRAM states it for this panel.
+/// The controller's commands (its data sheet, chapter 8) with the values that suit this panel.
 #[rustfmt::skip]
 const SET_UP: [&[u8]; 16] = [
     &[0x81, 0x32],       // contrast
@@ -68,7 +65,7 @@ const SET_UP: [&[u8]; 16] = [
     &[0xBE, 0x02],       // high level of common lines
     &[0xBC, 0x10],       // precharge
     &[0xB8, 0x01, 0x11, 0x22, 0x32, 0x43, 0x54, 0x65, 0x76], // steps between greys
-    &[0xAD, 0x02],       // converter off: the supply is external
+    &[0xAD, 0x03],       // the controller's own converter supplies the panel
     &[0xE3],             // nothing
 ];
 
@@ -85,9 +82,8 @@ impl Oled {
     pub(crate) fn start() -> Self {
         PORT_A.set::<ALTERNATE_FUNCTION>(SSI_PINS);
         PORT_A.set::<DIGITAL_ENABLE>(SSI_PINS);
-        PORT_C.set::<DIRECTION>(DATA_COMMAND | SUPPLY);
-        PORT_C.set::<DIGITAL_ENABLE>(DATA_COMMAND | SUPPLY);
-        PORT_C.write::<SUPPLY_DATA>(SUPPLY);
+        PORT_C.set::<DIRECTION>(DATA_COMMAND);
+        PORT_C.set::<DIGITAL_ENABLE>(DATA_COMMAND);
         PORT_D.set::<DIRECTION>(CARD_SELECT);
         PORT_D.set::<DIGITAL_ENABLE>(CARD_SELECT);
         PORT_D.write::<CARD_SELECT_DATA>(CARD_SELECT);
