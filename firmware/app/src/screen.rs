@@ -78,10 +78,12 @@ fn panel<D: DrawTarget<Color = Gray4>>(target: &mut D, pyramid: &Pyramid, status
     text(target, font, Gray4::WHITE, y, format_args!("{title}"))?;
     target.fill_solid(&Rectangle::new(Point::new(MARGIN, 17), Size::new(ROOM, 1)), Gray4::new(4))?;
     let layers = pyramid.layers().len();
-    text(target, &FONT_5X8, Gray4::new(11), 21, format_args!("layer {}/{layers}", status.layers_complete))?;
-    text(target, &FONT_5X8, Gray4::new(11), 30, format_args!("{} words", status.places as u32 - status.unknown))?;
+    let words = status.places - status.unknown as usize;
+    let plural = if words == 1 { "" } else { "s" };
+    text(target, &FONT_5X8, Gray4::new(11), 20, format_args!("layer {}/{layers}", status.layers_complete))?;
+    text(target, &FONT_5X8, Gray4::new(11), 28, format_args!("{words} word{plural}"))?;
     if status.unknown > 0 {
-        text(target, &FONT_5X8, Gray4::new(7), 39, format_args!("{} unknown", status.unknown))?;
+        text(target, &FONT_5X8, Gray4::new(7), 36, format_args!("{} unknown", status.unknown))?;
     }
     draw_pyramid(target, pyramid, status.places)
 }
