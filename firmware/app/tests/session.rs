@@ -76,7 +76,7 @@ impl DrawTarget for Screen {
     }
 
     fn fill_contiguous<I: IntoIterator<Item = Gray4>>(&mut self, area: &Rectangle, greys: I) -> Result<(), Infallible> {
-        assert!(area.top_left.x % 2 == 0 && area.size.width % 2 == 0, "{area:?}");
+        assert!(area.top_left.x % 2 == 0 && area.size.width.is_multiple_of(2), "{area:?}");
         for (point, grey) in area.points().zip(greys) {
             self.0[point.y as usize * 128 + point.x as usize] = grey.luma();
         }

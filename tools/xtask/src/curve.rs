@@ -95,7 +95,8 @@ fn draw(curves: &[Curve], minutes: f64) -> String {
     // Labels of curves that end close together are pushed apart.
     let mut below = f64::INFINITY;
     for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
-        let path: Vec<String> = curve.points.iter().map(|&(step, psnr)| format!("{:.1} {:.1}", x(step), y(psnr))).collect();
+        let path: Vec<String> =
+            curve.points.iter().map(|&(step, psnr)| format!("{:.1} {:.1}", x(step), y(psnr))).collect();
         line(format!("<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join("L")));
         let end = curve.points.last().map_or(0.0, |point| y(point.1)).min(below - 14.0);
         below = end;
