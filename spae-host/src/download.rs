@@ -174,7 +174,9 @@ impl KnownFile {
             } else {
                 let path = Path::new(from).join(&name);
                 ensure!(Path::new(from).is_dir(), "{from} is neither a folder nor an address (http:// or https://)");
-                path.is_file().then(|| fs::read(&path).with_context(|| format!("cannot read {}", path.display()))).transpose()?
+                path.is_file()
+                    .then(|| fs::read(&path).with_context(|| format!("cannot read {}", path.display())))
+                    .transpose()?
             };
             if let Some(bytes) = bytes {
                 return Ok((name, bytes));
@@ -240,6 +242,32 @@ mod tests {
         assert!(bomb.contains("4 bytes unpacked"), "unpacking stops behind the longest known content: {bomb}");
         let cut = packed(b"abc");
         assert!(FILE.recognise("abc.gz", &cut[..cut.len() - 6]).is_err());
+    }
+
+    #[test]
+    fn a_set_comes_from_a_server_packed_or_plain() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        const SET: KnownSet = KnownSet { name: "letters", about: "", files: &[FILE] };
+        for (served, body) in [("/set/abc.gz", packed(b"abc")), ("/set/abc", b"abc".to_vec())] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let from = format!("http://{}/set/", listener.local_addr().unwrap());
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let mut stream = stream.unwrap();
+                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                    let request = lines.next().unwrap().unwrap();
+                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                    let found = request.split(' ').nth(1) == Some(served);
+                    let (status, body) = if found { ("200 OK", &body[..]) } else { ("404 Not Found", &b""[..]) };
+                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+                    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+                }
+            });
+            let to = tempfile::tempdir().unwrap();
+            SET.fetch(&from, to.path(), |_, _, _| Ok(())).unwrap();
+            assert_eq!(FILE.check(to.path()).unwrap().unwrap().about, "three letters");
+            assert!(to.path().join(served.trim_start_matches("/set/")).is_file());
+        }
     }
 
     #[test]

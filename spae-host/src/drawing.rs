@@ -50,7 +50,12 @@ pub struct Drawing {
 ///
 /// # Errors
 /// The first unknown word, under the policy that stops there.
-pub fn draw(model: &Model<'_>, text: &[u8], policy: UnknownPolicy, layers: usize) -> std::result::Result<Drawing, Fault> {
+pub fn draw(
+    model: &Model<'_>,
+    text: &[u8],
+    policy: UnknownPolicy,
+    layers: usize,
+) -> std::result::Result<Drawing, Fault> {
     let mut scratch = vec![0.0; model.scratch_len()];
     let canvas = Canvas::new(model, &mut scratch).expect("scratch memory of the length that the model states");
     let mut stream = Stream::new(canvas, policy);
@@ -80,15 +85,7 @@ pub fn draw(model: &Model<'_>, text: &[u8], policy: UnknownPolicy, layers: usize
         _ => Picture::of(stream.canvas()),
     };
     let missing = words.iter().flatten().filter(|place| place.is_none()).count();
-    Ok(Drawing {
-        layers: pictures,
-        picture,
-        words,
-        unknown,
-        first_surplus,
-        surplus: summary.surplus as usize,
-        missing,
-    })
+    Ok(Drawing { layers: pictures, picture, words, unknown, first_surplus, surplus: summary.surplus as usize, missing })
 }
 
 /// The pictures of all layers from an encoding's ids by layer: through their canonical text, as a device gets them.

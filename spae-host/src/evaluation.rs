@@ -92,7 +92,8 @@ pub fn evaluate(
     let count = dataset.len().min(limit);
     for start in (0..count).step_by(BATCH) {
         let (samples, tokens) = encode(tokenizer, dataset, start..(start + BATCH).min(count))?;
-        let measured = samples.par_iter().zip(&tokens).map(|(sample, tokens)| measure(tokenizer, model, sample, tokens));
+        let measured =
+            samples.par_iter().zip(&tokens).map(|(sample, tokens)| measure(tokenizer, model, sample, tokens));
         // Taken in the order of the set, so that the sums do not depend on the threads.
         for (values, tokens) in measured.collect::<Result<Vec<_>>>()?.into_iter().zip(&tokens) {
             for ((figures, (psnr, ssim)), ids) in figures.iter_mut().zip(values).zip(tokens) {

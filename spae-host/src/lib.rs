@@ -1,5 +1,6 @@
 //! The workstation's side of SPAE: frozen language codebooks, training, encoding, metrics and export.
 
+pub mod board;
 pub mod checkpoint;
 pub mod codebook;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod picture;
 pub mod quantizer;
 pub mod random;
 pub mod semantic;
+pub mod serial;
 pub mod tensor_file;
 pub mod text;
 pub mod tokenizer;

@@ -29,7 +29,10 @@ impl ModelFile {
     pub fn open(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
         if !file.exists() {
-            bail!("{}: there is no such file; `--model` takes a .spae file or a folder with a {FILE_NAME}", file.display());
+            bail!(
+                "{}: there is no such file; `--model` takes a .spae file or a folder with a {FILE_NAME}",
+                file.display()
+            );
         }
         let bytes = read(&file)?;
         Self::new(file, bytes)

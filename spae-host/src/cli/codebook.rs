@@ -81,10 +81,9 @@ fn source(arguments: &Arguments) -> Source {
         source.letters = [*least, *most];
     }
     source.captions.clone_from(&arguments.captions);
-    for (given, slot) in [
-        (&arguments.templates, &mut source.templates),
-        (&arguments.caption_templates, &mut source.caption_templates),
-    ] {
+    for (given, slot) in
+        [(&arguments.templates, &mut source.templates), (&arguments.caption_templates, &mut source.caption_templates)]
+    {
         if !given.is_empty() {
             slot.clone_from(given);
         }

@@ -14,8 +14,10 @@ use super::output::{self, line, thousands};
 
 /// Get sets of pictures and check them.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  spae data list\n  spae data digits --from https://HOST/mnist -o data/mnist\n  spae \
-                        data check data/mnist")]
+#[command(
+    after_help = "Examples:\n  spae data list\n  spae data digits --from https://HOST/mnist -o data/mnist\n  spae \
+                        data check data/mnist"
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -110,9 +112,7 @@ fn check(path: &Path, as_json: bool) -> Result<()> {
     }
     let recognised = SETS.iter().find(|set| set.files.iter().all(|file| matches!(file.check(path), Ok(Some(_)))));
     if as_json {
-        let split = |found: &Found| {
-            json!({ "split": found.split, "pictures": found.pictures, "classes": found.classes, "damaged": found.damaged })
-        };
+        let split = |found: &Found| json!({ "split": found.split, "pictures": found.pictures, "classes": found.classes, "damaged": found.damaged });
         output::json(&json!({
             "data": path.display().to_string(),
             "splits": found.iter().map(split).collect::<Vec<_>>(),
@@ -139,7 +139,8 @@ fn look(path: &Path, split: Split, name: &'static str) -> Result<Found> {
     let image = Image { channels: 1, height: 1, width: 1, fit: Fit::Resize, border: 0 };
     let dataset = Dataset::open(path, split, image)?;
     let results = (0..dataset.len()).into_par_iter().map(|index| dataset.sample(index));
-    let results: Vec<_> = results.map(|sample| sample.map(|sample| sample.label).map_err(|e| format!("{e:#}"))).collect();
+    let results: Vec<_> =
+        results.map(|sample| sample.map(|sample| sample.label).map_err(|e| format!("{e:#}"))).collect();
     let labels: std::collections::BTreeSet<u32> = results.iter().flatten().copied().flatten().collect();
     let damaged = results.into_iter().filter_map(Result::err).collect();
     Ok(Found { split: name, pictures: dataset.len(), classes: labels.len(), damaged })

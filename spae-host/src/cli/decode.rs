@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What messages call the text, and its bytes.
-fn read(path: Option<&Path>) -> Result<(String, Vec<u8>)> {
+pub(super) fn read(path: Option<&Path>) -> Result<(String, Vec<u8>)> {
     match path.filter(|path| *path != Path::new("-")) {
         Some(path) => {
             let name = path.display().to_string();

@@ -1,16 +1,17 @@
 //! `spae demo`: words becoming a picture, with the model that the program carries.
 
+use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use spae_core::stream::UnknownPolicy;
 use spae_host::drawing;
 use spae_host::export::Report;
 use spae_host::model_file::ModelFile;
-use spae_host::picture::sheet::{Panel, sheet, tint};
+use spae_host::picture::sheet::{Panel, sheet};
 use spae_host::picture::terminal::{self, Colours};
 
 use super::output::{self, line, thousands};
@@ -25,44 +26,49 @@ pub(super) struct Arguments {
     /// Where all layers' words and pictures go, side by side, as PNG.
     #[arg(short, long, value_name = "OUT.png", default_value = "spae-demo.png")]
     output: PathBuf,
+    /// Another model folder than the shipped one; its samples/N.txt is shown.
+    #[arg(long, value_name = "M")]
+    model: Option<PathBuf>,
 }
 
 /// Between layers, for a person to look.
 const PAUSE: Duration = Duration::from_millis(700);
 
-#[cfg(not(shipped_model))]
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let _ = (arguments, show, thread::sleep, PAUSE);
-    anyhow::bail!("this program was built without models/digits; build it where that folder is whole")
+    match &arguments.model {
+        Some(folder) => {
+            let path = folder.join(format!("samples/{}.txt", arguments.digit));
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            show(&ModelFile::open(folder)?, &text, arguments)
+        }
+        None => shipped(arguments),
+    }
 }
 
-#[cfg(shipped_model)]
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let file = ModelFile::new(concat!(env!("SPAE_SHIPPED"), "/model.spae").into(), shipped::MODEL.to_vec())?;
+fn shipped(arguments: &Arguments) -> Result<()> {
+    let file = ModelFile::new("the shipped model".into(), shipped::MODEL.to_vec())?;
     show(&file, shipped::SAMPLES[usize::from(arguments.digit)], arguments)
 }
 
-/// The model and its samples, inside the program.
-#[cfg(shipped_model)]
+/// The model and its samples, inside the program: canonical texts of digits that were not trained on.
 mod shipped {
-    macro_rules! shipped {
-        ($include:ident, $name:literal) => {
-            $include!(concat!(env!("SPAE_SHIPPED"), "/", $name))
+    macro_rules! sample {
+        ($digit:literal) => {
+            include_str!(concat!("../../../models/digits/samples/", $digit, ".txt"))
         };
     }
-    pub(super) const MODEL: &[u8] = shipped!(include_bytes, "model.spae");
-    /// Canonical texts of digits that were not trained on.
+    pub(super) const MODEL: &[u8] = include_bytes!("../../../models/digits/model.spae");
     pub(super) const SAMPLES: [&str; 10] = [
-        shipped!(include_str, "samples/0.txt"),
-        shipped!(include_str, "samples/1.txt"),
-        shipped!(include_str, "samples/2.txt"),
-        shipped!(include_str, "samples/3.txt"),
-        shipped!(include_str, "samples/4.txt"),
-        shipped!(include_str, "samples/5.txt"),
-        shipped!(include_str, "samples/6.txt"),
-        shipped!(include_str, "samples/7.txt"),
-        shipped!(include_str, "samples/8.txt"),
-        shipped!(include_str, "samples/9.txt"),
+        sample!(0),
+        sample!(1),
+        sample!(2),
+        sample!(3),
+        sample!(4),
+        sample!(5),
+        sample!(6),
+        sample!(7),
+        sample!(8),
+        sample!(9),
     ];
 }
 
@@ -70,7 +76,7 @@ fn show(file: &ModelFile, text: &str, arguments: &Arguments) -> Result<()> {
     let model = file.model()?;
     let layers = model.pyramid().layers();
     let drawing = drawing::draw(&model, text.as_bytes(), UnknownPolicy::Error, layers.len())
-        .map_err(|fault| anyhow!("the shipped text for {} at {fault}", arguments.digit))?;
+        .map_err(|fault| anyhow!("the text for {} at {fault}", arguments.digit))?;
     let mut panels = Vec::new();
     for (index, (picture, ids)) in drawing.layers.iter().zip(&drawing.words).enumerate() {
         let words = ids.iter().flatten().filter_map(|&id| model.lexicon().word(id)).map(|word| word.to_string());
@@ -112,7 +118,8 @@ fn layer(panel: &Panel<'_>, colours: Colours, adds: bool) -> Result<()> {
     line(format_args!("\n{INDENT}{title}: {plus}{}\n", panel.note))?;
     let pictures = terminal::lines(panel.picture, colours);
     let room = output::columns().saturating_sub(panel.picture.width() + INDENT.len() + BETWEEN.len());
-    let beside = grid(panel, pictures.len(), room, colours).unwrap_or_else(|| flow(panel, pictures.len(), room, colours));
+    let beside =
+        grid(panel, pictures.len(), room, colours).unwrap_or_else(|| flow(panel, pictures.len(), room, colours));
     for (picture, words) in pictures.iter().zip(&beside) {
         line(format!("{INDENT}{picture}{BETWEEN}{words}").trim_end())?;
     }
@@ -166,6 +173,5 @@ fn flow(panel: &Panel<'_>, lines: usize, room: usize, colours: Colours) -> Vec<S
 
 /// A word as bright as its part of the picture.
 fn shade(panel: &Panel<'_>, row: usize, column: usize, word: &str, colours: Colours) -> String {
-    let cells = [panel.shape.height, panel.shape.width].map(usize::from);
-    colours.paint(tint(panel.picture.brightness([row, column], cells)), word)
+    colours.paint(panel.tint(row, column), word)
 }

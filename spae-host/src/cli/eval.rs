@@ -50,7 +50,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         value["split"] = json!(split);
         return output::json(&value);
     }
-    line(format_args!("{}: {} pictures of {} ({split})", file.path().display(), evaluation.images, arguments.data.display()))?;
+    line(format_args!(
+        "{}: {} pictures of {} ({split})",
+        file.path().display(),
+        evaluation.images,
+        arguments.data.display()
+    ))?;
     table(&evaluation)
 }
 

@@ -14,19 +14,18 @@ use spae_host::model_file::{self, ModelFile};
 use spae_host::tensor_file;
 use spae_host::tokenizer::{self, Tokenizer};
 
-use super::output::{self, line, thousands};
 use super::eval;
+use super::output::{self, line, thousands};
 
 /// Make the model file that devices read from a run, and say what it costs them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  spae export runs/digits -o digits.spae\n  spae export runs/digits --folder \
                         models/digits --data ../shared/data/mnist")]
-#[group(id = "target", required = true, multiple = true, args = ["output", "folder"])]
 pub(super) struct Arguments {
     /// A run folder (its best checkpoint is taken) or a model folder.
     run: PathBuf,
     /// The file to write.
-    #[arg(short, long, value_name = "M.spae")]
+    #[arg(short, long, value_name = "M.spae", required_unless_present = "folder")]
     output: Option<PathBuf>,
     /// Write a whole model folder: the file, the encoder, the words and the configuration.
     #[arg(long, value_name = "DIR")]

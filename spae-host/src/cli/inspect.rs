@@ -52,10 +52,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 fn pyramid(model: &Model<'_>) -> Result<()> {
     let pyramid = model.pyramid();
-    line(format_args!("\nlayers on a grid of {}", pyramid.grid()))?;
+    line(format_args!("\nlayers on a grid of {}\n         shape  words  so far", pyramid.grid()))?;
     for (index, shape) in pyramid.layers().iter().enumerate() {
         let upto = pyramid.tokens_before(index + 1);
-        line(format_args!("  {}  {:>7}  {:>4} words, {upto:>4} so far", index + 1, shape.to_string(), shape.area()))?;
+        line(format_args!("  {:>2}  {:>8}  {:>5}  {upto:>6}", index + 1, shape.to_string(), shape.area()))?;
     }
     Ok(())
 }
@@ -78,7 +78,8 @@ fn words(model: &Model<'_>, report: &Report) -> Result<()> {
 fn samples(model: &Model<'_>) -> Vec<String> {
     const SHOWN: u32 = 8;
     let count = model.lexicon().len();
-    let ids = (0..SHOWN.min(count)).map(|index| (u64::from(index) * u64::from(count) / u64::from(SHOWN.min(count))) as u32);
+    let ids =
+        (0..SHOWN.min(count)).map(|index| (u64::from(index) * u64::from(count) / u64::from(SHOWN.min(count))) as u32);
     ids.filter_map(|id| model.lexicon().word(id)).map(|word| word.to_string()).collect()
 }
 
@@ -97,13 +98,16 @@ fn stages(model: &Model<'_>, report: &Report) -> Result<()> {
     for (index, stage) in report.stages.iter().enumerate() {
         let output = format!("{}×{}×{}", stage.height, stage.width, stage.channels);
         let residual = stage.residual.map(|residual| format!("+ stage {residual} ")).unwrap_or_default();
-        line(format!(
-            "  {index:>2}  {:<9}  {output:<12} {:>9}  {:>20}  {residual}{}",
-            stage.operation,
-            thousands(stage.weights),
-            thousands(stage.multiply_accumulates),
-            stage.activation
-        ).trim_end())?;
+        line(
+            format!(
+                "  {index:>2}  {:<9}  {output:<12} {:>9}  {:>20}  {residual}{}",
+                stage.operation,
+                thousands(stage.weights),
+                thousands(stage.multiply_accumulates),
+                stage.activation
+            )
+            .trim_end(),
+        )?;
     }
     line(format_args!(
         "      in all                  {:>9}  {:>20}",

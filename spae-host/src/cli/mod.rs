@@ -13,6 +13,7 @@ mod export;
 mod inspect;
 mod output;
 mod progress;
+mod send;
 mod train;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ enum Command {
     Eval(eval::Arguments),
     Export(export::Arguments),
     Inspect(inspect::Arguments),
+    Send(send::Arguments),
     Train(train::Arguments),
     Codebook(codebook::Arguments),
     Data(data::Arguments),
@@ -60,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Codebook(arguments) => codebook::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
@@ -76,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn is_usage(error: &Error) -> bool {
-    error.chain().any(|cause| cause.is::<UsageError>())
+    error.chain().any(<dyn std::error::Error>::is::<UsageError>)
 }
 
 /// The number of layers to use, from `--layers` and what the model has.
@@ -101,7 +104,10 @@ fn open_model(path: &Path) -> Result<ModelFile> {
 /// The encoder and its words, from the folder that `--model` names.
 fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
     if path.is_file() {
-        bail!("{} is a file; this command needs a model folder or a run folder, for the encoder is in it", path.display());
+        bail!(
+            "{} is a file; this command needs a model folder or a run folder, for the encoder is in it",
+            path.display()
+        );
     }
     Tokenizer::load(path)
 }

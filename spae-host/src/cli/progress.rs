@@ -1,5 +1,6 @@
 //! How far long work has come: a bar on a terminal, a plain line at every tenth elsewhere. Both on standard error.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,8 @@ pub(super) struct Progress {
     name: &'static str,
     total: usize,
     shown: Shown,
+    /// Tenths that have been told of.
+    tenths: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Progress {
         } else {
             Shown::Lines
         };
-        Self { name, total, shown }
+        Self { name, total, shown, tenths: Cell::new(0) }
     }
 
     /// `count` steps are done, one more than when this was called last, or several.
@@ -43,8 +46,8 @@ impl Progress {
             Shown::Nothing => {}
             Shown::Bar(bar) => bar.set_position(count as u64),
             Shown::Lines => {
-                let tenth = self.total.div_ceil(10);
-                if count.is_multiple_of(tenth) || count == self.total {
+                let tenths = 10 * count / self.total;
+                if self.tenths.replace(tenths) < tenths {
                     // A closed standard error loses the line.
                     let _ = writeln!(io::stderr(), "{} {count}/{}", self.name, self.total);
                 }

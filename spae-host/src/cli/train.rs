@@ -14,8 +14,10 @@ use super::output::line;
 /// The run folder gets the resolved configuration, metrics.jsonl, TensorBoard events, sample pictures and checkpoints.
 /// Ctrl-C saves a checkpoint first; --resume then goes on bit for bit.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  spae train models/digits/config.toml --data ../shared/data/mnist --run runs/digits\n  \
-                        spae train models/digits/config.toml --data ../shared/data/mnist --set train.steps=100")]
+#[command(
+    after_help = "Examples:\n  spae train models/digits/config.toml --data ../shared/data/mnist --run runs/digits\n  \
+                        spae train models/digits/config.toml --data ../shared/data/mnist --set train.steps=100"
+)]
 pub(super) struct Arguments {
     /// What to train and how.
     config: PathBuf,

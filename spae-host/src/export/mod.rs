@@ -51,8 +51,7 @@ pub fn export(tokenizer: &Tokenizer, format: RowFormat, provenance: &str) -> Res
             values: &folded,
         },
     };
-    let parts =
-        Parts { pyramid, words: &words, rows, stages: &stages.specs, weights: &stages.weights, provenance };
+    let parts = Parts { pyramid, words: &words, rows, stages: &stages.specs, weights: &stages.weights, provenance };
     emit(&parts).map_err(|error| anyhow!("{origin}: {error}"))
 }
 

@@ -34,8 +34,10 @@ pub(super) fn stages(config: &Config, grid: Shape, tensors: &Tensors, origin: &s
         Ok(tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?)
     };
     let mut channels = config.decoder.input;
-    let first =
-        First { weight: take("first.weight", &[channels, config.codebook.width])?, bias: take("first.bias", &[channels])? };
+    let first = First {
+        weight: take("first.weight", &[channels, config.codebook.width])?,
+        bias: take("first.bias", &[channels])?,
+    };
     let mut stages = Stages::default();
     let (height, width) = (usize::from(grid.height), usize::from(grid.width));
     stages.input(&take("grid_bias", &[channels, height, width])?, &first.bias);

@@ -54,7 +54,8 @@ fn window() -> [f64; WINDOW] {
 
 /// Weighted means of all whole windows: [(h − 10) × (w − 10)].
 fn smooth(map: &[f64], width: usize, window: &[f64; WINDOW]) -> Vec<f64> {
-    let weighted = |values: &mut dyn Iterator<Item = f64>| values.zip(window).map(|(value, weight)| value * weight).sum();
+    let weighted =
+        |values: &mut dyn Iterator<Item = f64>| values.zip(window).map(|(value, weight)| value * weight).sum();
     let rows: Vec<Vec<f64>> = map
         .chunks_exact(width)
         .map(|row| row.windows(WINDOW).map(|values| weighted(&mut values.iter().copied())).collect())

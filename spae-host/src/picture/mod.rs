@@ -146,7 +146,10 @@ mod tests {
     #[test]
     fn planes_are_interleaved() {
         let picture = Picture::from_planes(1, 2, 3, &[1, 2, 10, 20, 100, 200]).unwrap();
-        assert_eq!([picture.colour(0, 0), picture.colour(0, 1), picture.colour(0, 2)], [[1, 10, 100], [2, 20, 200], [0; 3]]);
+        assert_eq!(
+            [picture.colour(0, 0), picture.colour(0, 1), picture.colour(0, 2)],
+            [[1, 10, 100], [2, 20, 200], [0; 3]]
+        );
         assert!(Picture::from_planes(1, 2, 3, &[1, 2, 10]).is_err());
     }
 

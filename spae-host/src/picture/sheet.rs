@@ -4,11 +4,11 @@
 use std::convert::Infallible;
 
 use anyhow::Result;
+use embedded_graphics::Drawable as _;
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle, ascii, iso_8859_1};
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use embedded_graphics::prelude::{DrawTarget, OriginDimensions, Pixel, Point, Size};
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
-use embedded_graphics::Drawable as _;
 use spae_core::pyramid::Shape;
 
 use super::Picture;
@@ -18,7 +18,7 @@ const GAP: usize = 20;
 /// Pixels above the panels, for titles.
 const TITLE: usize = 34;
 /// About how many pixels a panel is high and wide.
-const PANEL: usize = 336;
+const PANEL: usize = 448;
 const GROUND: [u8; 3] = [16, 17, 20];
 const INK: Rgb888 = Rgb888::new(0xE8, 0xE6, 0xE0);
 const FADED: Rgb888 = Rgb888::new(0x8A, 0x8C, 0x94);
@@ -110,7 +110,7 @@ impl Sheet {
             let at = [left + centre(column, columns, width), top + centre(row, rows, height)];
             let text: String = word.chars().take(characters).collect();
             // Never so dark that it cannot be read.
-            let [red, green, blue] = tint(panel.picture.brightness([row, column], [rows, columns]));
+            let [red, green, blue] = panel.tint(row, column);
             self.write(&text, at, Alignment::Center, font, Rgb888::new(red, green, blue));
         }
     }
@@ -131,10 +131,17 @@ impl Sheet {
     }
 }
 
-/// The colour of a word where the picture has the given brightness: from a quiet blue-grey to a warm white.
-pub fn tint(brightness: u8) -> [u8; 3] {
-    let mix = |dark: u16, light: u16| (dark + (light - dark) * u16::from(brightness) / 255) as u8;
-    [mix(82, 255), mix(88, 248), mix(104, 232)]
+impl Panel<'_> {
+    /// The colour of the word in a place, from a quiet blue-grey where the picture is dark to a warm white where it is
+    /// lightest: among the layer's places, so that a single word for the whole picture is light.
+    pub fn tint(&self, row: usize, column: usize) -> [u8; 3] {
+        let [rows, columns] = [self.shape.height, self.shape.width].map(usize::from);
+        let at = |row, column| u16::from(self.picture.brightness([row, column], [rows, columns]));
+        let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let lightest = places.map(|(row, column)| at(row, column)).max().unwrap_or(0).max(1);
+        let share = f32::from(at(row, column)) / f32::from(lightest);
+        [(82.0, 255.0), (88.0, 248.0), (104.0, 232.0)].map(|(dark, light)| (dark + (light - dark) * share) as u8)
+    }
 }
 
 impl OriginDimensions for Sheet {

@@ -123,10 +123,7 @@ mod tests {
         assert_eq!(lines(&picture, Colours::None), ["@ ", "::"]);
         let coloured = lines(&picture, Colours::True);
         assert_eq!(coloured.len(), 2);
-        assert_eq!(
-            coloured[0],
-            "\x1b[38;2;255;255;255;48;2;255;255;255m▀\x1b[38;2;0;0;0;48;2;0;0;0m▀\x1b[0m"
-        );
+        assert_eq!(coloured[0], "\x1b[38;2;255;255;255;48;2;255;255;255m▀\x1b[38;2;0;0;0;48;2;0;0;0m▀\x1b[0m");
         assert_eq!(coloured[1].matches("48;2;0;0;0").count(), 1, "a colour is selected once; below the edge is black");
     }
 }
