@@ -51,11 +51,15 @@ pub fn read<D: DeserializeOwned>(path: &Path, kind: &str) -> Result<(Tensors, D)
     Ok((tensors.into_iter().collect(), document))
 }
 
-/// Puts `bytes` at `path` through a temporary file in the same folder: written, flushed to the disk, then renamed.
+/// Puts `bytes` at `path` through a temporary file in the same folder: written, flushed to the disk, then renamed. What
+/// is no file, such as a pipe or a device, is written to as it is.
 ///
 /// # Errors
 /// If the disk refuses; the old file is then untouched and the temporary one removed.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()));
+    }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = Path::new(&temporary);
@@ -119,6 +123,15 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(read::<()>(&path, "test").unwrap_err().to_string().contains("x.safetensors"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_device_is_written_to_and_stays_a_device() {
+        use std::os::unix::fs::FileTypeExt as _;
+        let error = format!("{:#}", replace(Path::new("/dev/full"), b"new").unwrap_err());
+        assert!(error.contains("/dev/full") && error.contains("No space left"), "{error}");
+        assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
     }
 
     #[test]

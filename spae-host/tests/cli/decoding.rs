@@ -98,6 +98,11 @@ fn a_missing_text_and_an_unwritable_picture_are_named() {
     let (text, out) = (folder.path().join("text.txt"), folder.path().join("no/such/out.png"));
     let line = ["decode", argument(&text), "--model", argument(folder.path()), "-o", argument(&out)];
     spae(&line).failure(&["no/such/out.png"]);
+    #[cfg(target_os = "linux")]
+    {
+        let line = ["decode", argument(&text), "--model", argument(folder.path()), "-o", "/dev/full"];
+        spae(&line).failure(&["/dev/full", "No space left"]);
+    }
 }
 
 #[test]
