@@ -166,7 +166,8 @@ pub fn to_pictures(images: &Tensor) -> Result<Vec<Picture>> {
     let (_, channels, height, width) = images.dims4()?;
     // The last dimension of a picture's bytes is its channels.
     let rows = images.permute((0, 2, 3, 1))?.flatten_from(1)?.to_vec2::<f32>()?;
-    let picture = |values: Vec<f32>| Picture::new(height, width, channels, values.into_iter().map(quant::pixel).collect());
+    let picture =
+        |values: Vec<f32>| Picture::new(height, width, channels, values.into_iter().map(quant::pixel).collect());
     rows.into_iter().map(picture).collect()
 }
 
@@ -182,7 +183,8 @@ mod tests {
         let config = Config::parse(TINY, PathBuf::new(), &[]).unwrap();
         let mut weights = Initialiser::new(1);
         Model::new(&config, 8, &mut weights).unwrap();
-        let weights = weights.into_variables().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();
+        let weights =
+            weights.into_variables().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();
         Tokenizer::new(config, codebook::tiny(30), weights, PathBuf::from("made")).unwrap()
     }
 

@@ -121,7 +121,7 @@ impl Codebook {
             anyhow::bail!("its words are not in byte order: \"{first}\" before \"{second}\"");
         }
         for word in &document.words {
-            spae_core::lexicon::check_word(word).map_err(|fault| anyhow::anyhow!("the word {word:?}: {fault:?}"))?;
+            spae_core::lexicon::check_word(word).map_err(|fault| anyhow::anyhow!("the word {word:?}: {fault}"))?;
         }
         let rows = |name: &str, rows: usize| {
             let tensor = tensors.get(name).with_context(|| format!("it has no tensor `{name}`"))?;

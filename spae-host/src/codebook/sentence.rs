@@ -41,7 +41,8 @@ impl<'t> SentenceEncoder<'t> {
         // Texts of one length together: no padding, so no mask.
         let mut by_length: BTreeMap<usize, Vec<(usize, Vec<u32>)>> = BTreeMap::new();
         for (place, text) in texts.iter().enumerate() {
-            let encoding = self.tokenizer.encode(text.as_str(), true).map_err(|error| anyhow!("\"{text}\": {error}"))?;
+            let encoding =
+                self.tokenizer.encode(text.as_str(), true).map_err(|error| anyhow!("\"{text}\": {error}"))?;
             let ids = encoding.get_ids().to_vec();
             ensure!(!ids.is_empty() && ids.len() <= self.longest, "\"{text}\" has {} tokens", ids.len());
             by_length.entry(ids.len()).or_default().push((place, ids));

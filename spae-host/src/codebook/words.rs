@@ -18,7 +18,8 @@ pub(super) fn choose(tokenizer: &Tokenizer, count: usize, letters: [usize; 2]) -
         }
         let text = tokenizer.decode(&[id], false).map_err(|error| anyhow!("id {id} does not decode: {error}"))?;
         let word = text.trim();
-        let clean = (letters[0]..=letters[1]).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        let clean =
+            (letters[0]..=letters[1]).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase());
         if clean && !chosen.contains_key(word) && survives(tokenizer, word, id)? {
             chosen.insert(word.to_owned(), id);
         }
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn pieces_symbols_capitals_and_lengths_are_sorted_out() {
-        let tokenizer = tokenizer(&["[UNK]", "the", "##ing", "a", "Cat", "zebra", "don't", "é", "ant", "wonderful", "bee"]);
+        let tokenizer =
+            tokenizer(&["[UNK]", "the", "##ing", "a", "Cat", "zebra", "don't", "é", "ant", "wonderful", "bee"]);
         let chosen = choose(&tokenizer, 3, [3, 8]).unwrap();
         assert_eq!(chosen, [("ant".to_owned(), 8), ("the".to_owned(), 1), ("zebra".to_owned(), 5)]);
     }

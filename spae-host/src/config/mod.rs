@@ -10,7 +10,7 @@ mod training;
 
 pub use codebook::{Codebook, Mode, Source};
 pub use network::{Activation, Decoder, DecoderBlock, Encoder, EncoderBlock};
-pub use objective::{CommitmentLayers, Commitment, Loss, Pool, Reconstruction, Scorer, Semantic};
+pub use objective::{Commitment, CommitmentLayers, Loss, Pool, Reconstruction, Scorer, Semantic};
 pub use training::{Augment, PrefixScheme, Prefixes, Schedule, Train};
 
 use std::fs;
@@ -88,8 +88,8 @@ impl Config {
     /// # Errors
     /// If the file is missing, is no TOML, has an unknown or a missing key, or values that do not fit each other.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Self::parse(&text, folder, overrides).with_context(|| format!("in the configuration {}", path.display()))
     }
@@ -212,7 +212,7 @@ mod tests {
         assert!(fault(TINY, &["train.steps"]).contains("key=value"));
         assert!(fault(TINY, &["name.first=3"]).contains("name"));
         assert_eq!(parse(TINY, &["name=plain words"]).unwrap().name, "plain words");
-        assert_eq!(parse(TINY, &["pyramid=[[4,4]]"]).unwrap().pyramid, [[4, 4]]);
+        assert_eq!(parse(TINY, &["pyramid=[[2,4],[4,4]]"]).unwrap().pyramid, [[2, 4], [4, 4]]);
     }
 
     #[test]

@@ -116,11 +116,7 @@ impl Semantic {
         finite("semantic.weight", self.weight, 0.0)?;
         finite("semantic.epsilon", self.epsilon, 0.0)?;
         finite("semantic.max_ratio", self.max_ratio, 0.0)?;
-        ensure!(
-            self.pools.len() <= layers,
-            "semantic.pools has {} entries for {layers} layers",
-            self.pools.len()
-        );
+        ensure!(self.pools.len() <= layers, "semantic.pools has {} entries for {layers} layers", self.pools.len());
         for (index, pool) in self.pools.iter().enumerate() {
             let at = format!("semantic.pools[{index}]");
             ensure!((0.0..=1.0).contains(&pool.threshold), "{at}.threshold is {}; Eq. 6 ends at 1", pool.threshold);

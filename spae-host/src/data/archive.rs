@@ -177,7 +177,15 @@ mod tests {
     fn class_numbers_beside_pictures_are_labels() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.tar");
-        tar(&path, &[("0001.png", png(1)), ("0001.cls", b"4\n".to_vec()), ("0002.seg.png", png(2)), ("0002.cls", b"0".to_vec())]);
+        tar(
+            &path,
+            &[
+                ("0001.png", png(1)),
+                ("0001.cls", b"4\n".to_vec()),
+                ("0002.seg.png", png(2)),
+                ("0002.cls", b"0".to_vec()),
+            ],
+        );
         let set = Archive::open(&path, Split::Train).unwrap().unwrap();
         assert_eq!([0, 1].map(|index| set.picture(index).unwrap().1), [Some(4), Some(0)]);
         tar(&path, &[("0001.png", png(1))]);

@@ -79,7 +79,11 @@ impl Dataset {
     /// # Errors
     /// If there is nothing at `path`, nothing in it that is read here, or what is there is damaged.
     pub fn open(path: &Path, split: Split, image: Image) -> Result<Self> {
-        ensure!(path.exists(), "there is no {}; `--data` takes an IDX folder, an image folder or a tar", path.display());
+        ensure!(
+            path.exists(),
+            "there is no {}; `--data` takes an IDX folder, an image folder or a tar",
+            path.display()
+        );
         let source = if let Some(idx) = idx::Idx::open(path, split)? {
             Source::Idx(idx)
         } else if let Some(archive) = archive::Archive::open(path, split)? {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
+use rayon::prelude::*;
 use spae_core::quant;
 
 use super::{Dataset, Sample};
@@ -63,18 +64,21 @@ impl<'d> Sampler<'d> {
     /// # Errors
     /// If a picture does not read.
     pub fn batch(&mut self, step: u64, batch: usize) -> Result<Batch> {
-        let mut samples = Vec::with_capacity(batch);
+        let mut chosen = Vec::with_capacity(batch);
         for place in step * batch as u64..(step + 1) * batch as u64 {
             let length = self.shuffled.len() as u64;
             if place / length != self.epoch {
                 self.shuffle(place / length);
             }
-            let index = self.shuffled[(place % length) as usize];
-            let mut sample = self.dataset.sample(index as usize)?;
-            let mut random = generator(self.seed, "augment", [self.epoch, u64::from(index)]);
-            vary(&mut sample.pixels, &self.dataset.image(), self.augment, &mut random);
-            samples.push(sample);
+            chosen.push((self.epoch, self.shuffled[(place % length) as usize]));
         }
+        let read = |&(epoch, index): &(u64, u32)| {
+            let mut sample = self.dataset.sample(index as usize)?;
+            let mut random = generator(self.seed, "augment", [epoch, u64::from(index)]);
+            vary(&mut sample.pixels, &self.dataset.image(), self.augment, &mut random);
+            Ok(sample)
+        };
+        let samples = chosen.par_iter().map(read).collect::<Result<Vec<_>>>()?;
         to_batch(&samples, &self.dataset.image())
     }
 
@@ -166,7 +170,9 @@ mod tests {
         epoch.extend(&aside);
         epoch.sort_unstable();
         assert_eq!(epoch, (0..10).collect::<Vec<u8>>());
-        assert!(!aside.iter().any(|number| (3..40).any(|step| seen(&sampler.batch(step, 2).unwrap()).contains(number))));
+        assert!(
+            !aside.iter().any(|number| (3..40).any(|step| seen(&sampler.batch(step, 2).unwrap()).contains(number)))
+        );
     }
 
     #[test]

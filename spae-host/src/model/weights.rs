@@ -117,9 +117,10 @@ impl<'t> Stored<'t> {
 impl Weights for Stored<'_> {
     fn take(&mut self, name: &str, shape: &[usize], _: Initial) -> Result<Tensor> {
         let origin = &self.origin;
-        let tensor = self.tensors.get(name).with_context(|| {
-            format!("{origin} has no weight `{name}`; does its config.toml belong to it?")
-        })?;
+        let tensor = self
+            .tensors
+            .get(name)
+            .with_context(|| format!("{origin} has no weight `{name}`; does its config.toml belong to it?"))?;
         ensure!(
             tensor.dims() == shape,
             "{origin}: `{name}` is {:?}, the configuration needs {shape:?}; does its config.toml belong to it?",

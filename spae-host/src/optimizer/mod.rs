@@ -98,7 +98,10 @@ impl Optimizer {
         let rate = (learning_rate * unbias(decay_second).sqrt() / unbias(decay_first)) as f32;
         // ε belongs to the corrected root; here the root is not corrected yet.
         let epsilon = (self.epsilon * unbias(decay_second).sqrt()) as f32;
-        let (decay_first, decay_second, decay) = (decay_first as f32, decay_second as f32, self.decay as f32);
+        // A young average follows faster, so that it soon forgets the weights that the run started from.
+        let young = (1.0 + self.steps as f64) / (10.0 + self.steps as f64);
+        let decay = self.decay.min(young) as f32;
+        let (decay_first, decay_second) = (decay_first as f32, decay_second as f32);
         for (parameter, gradient) in self.parameters.values_mut().zip(&of_all) {
             let Parameter { value, first, second, average, .. } = parameter;
             let moments = first.iter_mut().zip(second.iter_mut());
@@ -205,7 +208,8 @@ mod tests {
         let expected = 0.9 - 0.1 * (8.0 / 19.0) / (0.0496f64 / 0.0199).sqrt();
         assert!((f64::from(value(&x)) - expected).abs() < 1e-6, "{} {expected}", value(&x));
         let average = adam.average().unwrap()["x"].to_vec1::<f32>().unwrap()[0];
-        let expected = 0.75 * (0.75 + 0.25 * 0.9) + 0.25 * expected;
+        // The average's decay is 2/11 after one step and 3/12 after two.
+        let expected = 0.25 * (2.0 / 11.0 + 9.0 / 11.0 * 0.9) + 0.75 * expected;
         assert!((f64::from(average) - expected).abs() < 1e-6);
     }
 

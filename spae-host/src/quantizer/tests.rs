@@ -65,8 +65,7 @@ fn agrees_with_cores_saq_ties_included() {
         let averages = quantizer.averages(&quantised.ids, &tensors.1).unwrap();
         let all = Tensor::cat(&quantised.ids, 0).unwrap().to_vec2::<u32>().unwrap();
         for image in 0..images {
-            let own: Vec<f32> =
-                (0..area).flat_map(|p| z[(p * images + image) * width..][..width].to_vec()).collect();
+            let own: Vec<f32> = (0..area).flat_map(|p| z[(p * images + image) * width..][..width].to_vec()).collect();
             let mut scratch = vec![0.0; saq::quantise_len(&pyramid, width)];
             let mut expected = Vec::new();
             saq::quantise(&pyramid, width, &table, &own, &mut scratch, |id| expected.push(id)).unwrap();
@@ -149,7 +148,8 @@ fn agrees_with_the_reference_files() {
         return;
     };
     let mut checked = 0;
-    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "json")) {
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "json"))
+    {
         let reference: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let numbers = |value: &Value| {
             let mut numbers = Vec::new();

@@ -29,7 +29,8 @@ impl Captions {
         let similarity = table(caption, text)?;
         let plain = table(caption_plain, text_plain)?;
         ensure!(similarity.len() == plain.len(), "features over templates and bare ones have different shapes");
-        let lead = leads(&similarity, words).zip(leads(&plain, words)).map(|(first, second)| first.min(second)).collect();
+        let lead =
+            leads(&similarity, words).zip(leads(&plain, words)).map(|(first, second)| first.min(second)).collect();
         Ok(Self { words, captions, similarity, lead })
     }
 }
@@ -49,7 +50,9 @@ impl Scorer for Captions {
         let mut lead = Vec::with_capacity(labels.len() * self.words);
         for label in labels {
             let Some(label) = label.map(|label| label as usize) else {
-                bail!("semantic.scorer = \"captions\" needs labels, which this set does not have; empty semantic.pools");
+                bail!(
+                    "semantic.scorer = \"captions\" needs labels, which this set does not have; empty semantic.pools"
+                );
             };
             if label >= self.captions {
                 bail!("label {label} has no caption: the codebook has {} of them", self.captions);
@@ -68,7 +71,7 @@ mod tests {
     use candle_core::Device;
 
     fn rows(values: &[[f32; 2]]) -> Tensor {
-        Tensor::new(values, &Device::Cpu).unwrap()
+        Tensor::from_vec(values.concat(), (values.len(), 2), &Device::Cpu).unwrap()
     }
 
     #[test]

@@ -42,14 +42,15 @@ impl Scores {
     pub fn pool(&self, image: usize, pool: &Pool) -> Result<Vec<u32>> {
         let row = image * self.words..(image + 1) * self.words;
         let similarity = &self.similarity[row.clone()];
-        let (least, most) = similarity
-            .iter()
-            .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &s| (least.min(s), most.max(s)));
+        let (least, most) =
+            similarity.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &s| (least.min(s), most.max(s)));
         // Eq. 6, without dividing by nothing where all words are alike.
         let range = (most - least).max(f32::MIN_POSITIVE);
         let lead = match (pool.margin, &self.lead) {
             (Some(margin), Some(lead)) => Some((margin, &lead[row])),
-            (Some(_), None) => anyhow::bail!("semantic.pools: this scorer knows no other captions to lead over; drop `margin`"),
+            (Some(_), None) => {
+                anyhow::bail!("semantic.pools: this scorer knows no other captions to lead over; drop `margin`")
+            }
             (None, _) => None,
         };
         let mut members: Vec<u32> = (0..self.words)
@@ -57,7 +58,8 @@ impl Scores {
             .filter(|&word| lead.is_none_or(|(margin, lead)| lead[word] >= margin))
             .map(|word| word as u32)
             .collect();
-        let by_similarity = |&a: &u32, &b: &u32| similarity[b as usize].total_cmp(&similarity[a as usize]).then(a.cmp(&b));
+        let by_similarity =
+            |&a: &u32, &b: &u32| similarity[b as usize].total_cmp(&similarity[a as usize]).then(a.cmp(&b));
         if let Some(top) = pool.top.filter(|&top| top < members.len()) {
             members.sort_unstable_by(by_similarity);
             members.truncate(top);

@@ -82,9 +82,8 @@ impl Log {
             ("validation".to_owned(), serde_json::to_value(evaluation)?),
             ("samples".to_owned(), json!(samples.file_name().map(|name| name.to_string_lossy()))),
         ]))?;
-        let figures = |figure: &dyn Fn(usize) -> String| {
-            (0..evaluation.layers.len()).map(figure).collect::<Vec<_>>().join(" ")
-        };
+        let figures =
+            |figure: &dyn Fn(usize) -> String| (0..evaluation.layers.len()).map(figure).collect::<Vec<_>>().join(" ");
         self.note(&format!(
             "step {}: validation PSNR after each layer {} dB; words in use {}",
             progress.steps,

@@ -22,6 +22,7 @@ use crate::codebook::Codebook;
 use crate::config::{self, Config, Scorer as ScorerKind};
 use crate::data::{Dataset, Sampler, Split};
 use crate::model::{Initialiser, Model};
+use crate::ops;
 use crate::optimizer::{Optimizer, learning_rate};
 use crate::semantic::{Captions, Scorer};
 use crate::tokenizer::{self, Tokenizer};
@@ -70,6 +71,7 @@ pub fn codebook(config: &Config) -> Result<Codebook> {
 /// If something named by the configuration is missing or does not fit, a loss stops being a number, or the disk
 /// refuses; what the last checkpoint held is never lost.
 pub fn run(config: &Config, data: &Path, run: &Path, resume: bool) -> Result<Summary> {
+    ops::keep_freed_memory();
     let last = run.join(checkpoint::FOLDER).join(checkpoint::LAST);
     let before = if resume {
         ensure!(last.is_file(), "{} holds no checkpoint to resume from; leave --resume out", run.display());
@@ -187,8 +189,7 @@ impl<'r> Run<'r> {
     fn checkpoint(&mut self) -> Result<Evaluation> {
         let steps = self.progress.steps;
         let origin = PathBuf::from("the weights in training");
-        let tokenizer =
-            Tokenizer::new(self.config.clone(), self.codebook.clone(), self.optimizer.average()?, origin)?;
+        let tokenizer = Tokenizer::new(self.config.clone(), self.codebook.clone(), self.optimizer.average()?, origin)?;
         let samples = self.folder.join("samples").join(format!("{steps:07}.png"));
         let evaluation = evaluate(&tokenizer, &self.sampler, &samples)?;
         self.log.evaluation(&self.progress, &evaluation, &samples)?;

@@ -64,12 +64,7 @@ impl<'o> Objective<'o> {
     ///
     /// # Errors
     /// If the pyramid does not fit.
-    pub fn new(
-        config: &'o Config,
-        codebook: &Codebook,
-        model: Model,
-        scorer: Option<Box<dyn Scorer>>,
-    ) -> Result<Self> {
+    pub fn new(config: &'o Config, codebook: &Codebook, model: Model, scorer: Option<Box<dyn Scorer>>) -> Result<Self> {
         let quantizer = Quantizer::new(&config.geometry()?)?;
         Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer })
     }

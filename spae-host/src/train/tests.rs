@@ -135,7 +135,16 @@ fn a_run_is_neither_overwritten_nor_resumed_from_nothing() {
     assert!(place.run("run", true, &[]).unwrap_err().to_string().contains("--resume"));
     place.run("run", false, &[]).unwrap();
     assert!(place.run("run", false, &[]).unwrap_err().to_string().contains("--resume"));
-    let error = format!("{:#}", place.run("run", true, &["encoder.blocks=[{kind='stem',channels=2},{kind='down',channels=2},{kind='down',channels=2}]"]).unwrap_err());
+    let error = format!(
+        "{:#}",
+        place
+            .run(
+                "run",
+                true,
+                &["encoder.blocks=[{kind='stem',channels=2},{kind='down',channels=2},{kind='down',channels=2}]"]
+            )
+            .unwrap_err()
+    );
     assert!(error.contains("another model"), "{error}");
     assert_eq!(place.run("run", true, &["train.steps=8"]).unwrap().progress.steps, 8);
 }
