@@ -167,11 +167,20 @@ fn what_language_models_do_to_text() {
         Case { labels: &[0], ..case("a preamble", "Here is your picture:\ncat dog", "cat dog") },
         Case { labels: &[0, 13], ..case("labels", "Layer 1: cat\nLayer 2: dog dot", "cat dog dot") },
         Case { labels: &[0], ..case("a label of words", "big cat: dog", "dog") },
-        Case { labels: &[0], ..case("a wide colon", "層：cat", "") },
+        Case { labels: &[0], ..case("a wide colon and no space", "第一層：cat 雪", "cat 雪") },
+        Case { labels: &[0], ..case("a label and no space", "Layer1:cat dog", "cat dog") },
+        Case {
+            labels: &[2, 19],
+            ..case("JSON by layers", "{\"layer1\":[\"cat\"],\"layer2\":[\"dog\",\"dot\"]}", "cat dog dot")
+        },
+        Case {
+            labels: &[2, 17],
+            ..case("JSON with spaces", "{\"big\" : \"cat\", \"layer 2\": [\"dog\", \"dot\"]}", "cat dog dot")
+        },
         Case { unknown: &[4], ..case("an unknown word", "cat qqq dog", "cat _ dog") },
-        Case { unknown: &[0], ..case("an unknown word in a quote", "\"qqq\"", "_") },
-        Case { unknown: &[7], ..case("a word cut off", "cat dog do", "cat dog _") },
-        Case { unknown: &[4], ..case("a word in two halves", "cat d og", "cat _ _") },
+        Case { unknown: &[1], ..case("an unknown word in a quote", "\"qqq\"", "_") },
+        Case { unknown: &[8], ..case("a word cut off", "cat dog do", "cat dog _") },
+        Case { unknown: &[4, 6], ..case("a word in two halves", "cat d og", "cat _ _") },
         Case { surplus: &[42, 44], ..case("too many", "a a a a a a a a a a a a a a a a a a a a a b cat", all) },
     ];
     let fixture = fixtures::named("version 1");

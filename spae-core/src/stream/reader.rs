@@ -48,7 +48,8 @@ pub enum Event {
         /// The layer.
         layer: usize,
     },
-    /// Words in front of a colon ("Layer 2:", "Here you are:") or behind a code fence: not part of the picture.
+    /// Words in front of a colon ("Layer 2:", "Here you are:", `"layer2":`) or behind a code fence: not part of the
+    /// picture.
     Label {
         /// Offset of its first word in the text.
         offset: u32,
@@ -91,8 +92,8 @@ struct Pending {
 /// The push parser.
 ///
 /// Forgiven without a word: white space of any kind, commas, quotes, brackets, numbering, list marks, capitals, code
-/// fences, and labels. A label is what stands in a line up to a colon; so the first words of a line are held back
-/// until the line ends, goes on for more than 24 words, or the text is [finished](Self::finish).
+/// fences, and labels. A label is what stands in a line up to a colon, or between the quotes that the colon follows; so
+/// the first words of a line are held back until the line ends, goes on for more than 24 words, or the text is [finished](Self::finish).
 /// Reported: unknown words with their offsets, and surplus words. Bytes that are no UTF-8 are unknown words.
 #[derive(Debug)]
 pub struct Reader<'m> {
@@ -111,6 +112,10 @@ pub struct Reader<'m> {
     line_is_open: bool,
     /// The line starts with a code fence, and has so many runs.
     fence_runs: u32,
+    /// How many words were waiting at the last two double quotes of the line.
+    quotes: [usize; 2],
+    /// No word has come since the last quote.
+    behind_quote: bool,
     /// Places taken, holes included.
     places: usize,
     summary: Summary,
@@ -131,6 +136,8 @@ impl<'m> Reader<'m> {
             pending_count: 0,
             line_is_open: false,
             fence_runs: 0,
+            quotes: [0; 2],
+            behind_quote: false,
             places: 0,
             summary: Summary { tokens: 0, unknown: 0, surplus: 0, layers_complete: 0 },
             failed: None,
@@ -218,19 +225,20 @@ impl<'m> Reader<'m> {
         }
         let mut result = Ok(());
         split(lexicon, run, |piece| {
-            let pending = match piece {
-                Piece::Word(id) => Pending { offset: start, id: Some(id) },
-                Piece::Unknown { within } => Pending { offset: start.saturating_add(within as u32), id: None },
-            };
-            if result.is_ok() {
-                result = self.word(pending, on);
+            let at = |within: usize| start.saturating_add(within as u32);
+            match piece {
+                _ if result.is_err() => {}
+                Piece::Word { id, within } => result = self.word(Pending { offset: at(within), id: Some(id) }, on),
+                Piece::Unknown { within } => result = self.word(Pending { offset: at(within), id: None }, on),
+                Piece::Quote => {
+                    let [_, last] = self.quotes;
+                    self.quotes = [last, self.pending_count];
+                    self.behind_quote = true;
+                }
+                Piece::Colon => self.drop_label(on),
             }
         });
-        result?;
-        if (run.ends_with(b":") || run.ends_with("：".as_bytes())) && !self.line_is_open && !is_word {
-            self.drop_label(on);
-        }
-        Ok(())
+        result
     }
 
     fn end_line(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
@@ -241,17 +249,26 @@ impl<'m> Reader<'m> {
         let result = self.release(on);
         self.line_is_open = false;
         self.fence_runs = 0;
+        self.quotes = [0; 2];
+        self.behind_quote = false;
         result
     }
 
+    /// Drops the words that stand before a colon: all of the line, or those between the quotes that it follows.
     fn drop_label(&mut self, on: &mut impl FnMut(Event)) {
-        if let Some(first) = self.pending.get(..self.pending_count).and_then(<[_]>::first) {
-            on(Event::Label { offset: first.offset });
+        if self.line_is_open {
+            return;
         }
-        self.pending_count = 0;
+        let [opening, _] = self.quotes;
+        let first = if self.behind_quote { opening } else { 0 };
+        if let Some(label) = self.pending.get(first..self.pending_count).and_then(<[_]>::first) {
+            on(Event::Label { offset: label.offset });
+            self.pending_count = first;
+        }
     }
 
     fn word(&mut self, word: Pending, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
+        self.behind_quote = false;
         if !self.line_is_open {
             if let Some(slot) = self.pending.get_mut(self.pending_count) {
                 *slot = word;
