@@ -43,7 +43,8 @@ fn main() -> Result<()> {
             ops::group_norm_silu(&x, &weight, &bias, 8, 1e-5)
         })?;
     }
-    report("relu 48, 16x16", 0, || ops::relu(images(48, 16)?.as_tensor()))?;
+    let x = images(48, 16)?;
+    report("relu 48, 16x16", 0, || ops::relu(&x))?;
     for width in [16, 32, 64] {
         let (z, table) = (variable(&[IMAGES * 149, width])?, variable(&[4096, width])?);
         let operations = 2 * IMAGES * 149 * 4096 * width;

@@ -193,11 +193,11 @@ fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (
                 for (row, scores) in scores.chunks_exact_mut(block.size).enumerate() {
                     let row = group * ROWS + row;
                     let least = least_score(scores, &block.norms);
-                    if least.0 < best[row].0 {
-                        best[row] = (least.0, first as u32 + least.1);
+                    if least < best[row].0 {
+                        best[row] = (least, (first + first_place(scores, least)) as u32);
                     }
                     if let Some(temperature) = temperature {
-                        sums[row].add(scores, least.0, temperature);
+                        sums[row].add(scores, least, temperature);
                     }
                 }
             }
@@ -218,30 +218,39 @@ fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (
 }
 
 vectorised! {
-    /// Adds the norms to the products and finds the least sum and where it stands, ties to the first. Positions are
-    /// kept as f32 next to the sums, so that one comparison selects both; a block is far shorter than 2²⁴.
-    fn least_score(scores: &mut [f32], norms: &[f32]) -> (f32, u32) {
-        let mut least = [f32::INFINITY; LANES];
-        let mut at = [0.0f32; LANES];
-        let mut first = 0.0;
-        for (scores, norms) in scores.chunks_exact_mut(LANES).zip(norms.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                let score = scores[lane] + norms[lane];
-                scores[lane] = score;
-                let less = score < least[lane];
-                least[lane] = if less { score } else { least[lane] };
-                at[lane] = if less { first } else { at[lane] };
-            }
-            first += LANES as f32;
-        }
-        let mut best = (f32::INFINITY, 0);
-        for (lane, (&score, &first)) in least.iter().zip(&at).enumerate() {
-            let at = first as u32 + lane as u32;
-            if score < best.0 || (score == best.0 && at < best.1) {
-                best = (score, at);
+    /// Adds the norms to the products and finds the least sum; not-a-number is never it.
+    fn least_score(scores: &mut [f32], norms: &[f32]) -> f32 {
+        const PARTS: usize = 2 * LANES;
+        let less = |a: f32, b: f32| if a < b { a } else { b };
+        let mut least = [f32::INFINITY; PARTS];
+        let mut chunks = scores.chunks_exact_mut(PARTS);
+        let mut norm_chunks = norms.chunks_exact(PARTS);
+        for (scores, norms) in (&mut chunks).zip(&mut norm_chunks) {
+            for ((score, norm), least) in scores.iter_mut().zip(norms).zip(&mut least) {
+                *score += norm;
+                *least = less(*score, *least);
             }
         }
-        best
+        for (score, norm) in chunks.into_remainder().iter_mut().zip(norm_chunks.remainder()) {
+            *score += norm;
+            least[0] = less(*score, least[0]);
+        }
+        least.into_iter().fold(f32::INFINITY, less)
+    }
+}
+
+vectorised! {
+    /// The first place of `value`, or the length.
+    fn first_place(scores: &[f32], value: f32) -> usize {
+        let mut before = 0;
+        for chunk in scores.chunks(4 * LANES) {
+            // Without an early exit, so that it vectorises.
+            if chunk.iter().fold(false, |found, &score| found | (score == value)) {
+                return before + chunk.iter().position(|&score| score == value).unwrap_or(chunk.len());
+            }
+            before += chunk.len();
+        }
+        before
     }
 }
 
