@@ -90,7 +90,7 @@ fn tokenizer(seed: u64, overrides: &[&str]) -> Result<Tokenizer> {
 
 #[test]
 fn the_decoder_agrees_with_spae_core_within_one_pixel_step_on_average() -> Result<()> {
-    let oblong = ["image.height=8", "pyramid=[[1, 1], [1, 2], [2, 4], [2, 4]]"];
+    let oblong = ["image.width=32", "pyramid=[[1, 1], [2, 2], [4, 4], [4, 8]]"];
     let plain =
         ["decoder.blocks=[{kind=\"conv\", channels=9, activation=\"none\"}, {kind=\"upsample\", channels=17}, \
                   {kind=\"residual\", hidden=3}, {kind=\"upsample\", channels=3}]"];

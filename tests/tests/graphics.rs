@@ -44,7 +44,7 @@ fn assert_shows<C: PixelColor + ColorMapping>(display: &MockDisplay<C>, expected
     for row in 0..64 {
         for column in 0..64 {
             let got = display.get_pixel(Point::new(column as i32, row as i32));
-            assert_eq!(got, expected(row, column), "row {row}, column {column}");
+            assert!(got == expected(row, column), "row {row}, column {column}");
         }
     }
 }
