@@ -46,6 +46,13 @@ pub struct Train {
     /// How training images vary.
     #[serde(default)]
     pub augment: Augment,
+    /// Threads that read and vary images ahead of time. Their number changes nothing but the waiting.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+}
+
+fn default_workers() -> usize {
+    1
 }
 
 fn default_epsilon() -> f64 {
@@ -109,6 +116,7 @@ impl Train {
             ("validation", self.validation as u64),
             ("log_every", self.log_every),
             ("checkpoint_every", self.checkpoint_every),
+            ("workers", self.workers as u64),
         ] {
             ensure!(count > 0, "train.{name} is 0");
         }

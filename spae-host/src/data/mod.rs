@@ -1,15 +1,18 @@
 //! Labelled pictures from the forms that they come in: IDX files, folders of images, tar archives.
 //!
 //! A [`Dataset`] knows how many there are and reads any one of them; how it is cut up, shuffled and varied is
-//! [`sampler`]'s. Labels are ranks of the class names in byte order; sets without classes have no labels.
+//! [`Sampler`]'s, and [`Loader`] has that done ahead of time. Labels are ranks of the class names in byte order; sets
+//! without classes have no labels.
 
 mod archive;
 mod fit;
 mod folder;
 mod idx;
+mod loader;
 mod sampler;
 
 pub use fit::fit;
+pub use loader::Loader;
 pub use sampler::{Batch, Sampler, to_tensor};
 
 use std::path::Path;

@@ -3,11 +3,12 @@
 //! Both are functions of the seed and of how many pictures have been seen: epoch `e` is one permutation of the set, and
 //! each picture's variation is drawn from (seed, epoch, picture). An interrupted run needs nothing else to go on.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
-use rayon::prelude::*;
 use spae_core::quant;
 
 use super::{Dataset, Sample};
@@ -24,25 +25,26 @@ pub struct Batch {
 }
 
 /// The pictures of a set in their order.
-#[derive(Debug)]
-pub struct Sampler<'d> {
-    dataset: &'d Dataset,
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    dataset: Arc<Dataset>,
     seed: u64,
     augment: Augment,
     /// Pictures set aside for validation, then those trained on.
-    order: Vec<u32>,
+    order: Arc<[u32]>,
     held_out: usize,
     /// The epoch that `shuffled` belongs to.
     epoch: u64,
     shuffled: Vec<u32>,
 }
 
-impl<'d> Sampler<'d> {
+impl Sampler {
     /// Cuts `held_out` random pictures off the set for validation; no more than half of it.
-    pub fn new(dataset: &'d Dataset, seed: u64, held_out: usize, augment: Augment) -> Self {
+    pub fn new(dataset: Arc<Dataset>, seed: u64, held_out: usize, augment: Augment) -> Self {
         let mut order: Vec<u32> = (0..dataset.len() as u32).collect();
         order.shuffle(&mut generator(seed, "validation", [0; 2]));
         let held_out = held_out.min(order.len() / 2);
+        let order = order.into();
         let mut sampler = Self { dataset, seed, augment, order, held_out, epoch: 0, shuffled: Vec::new() };
         sampler.shuffle(0);
         sampler
@@ -78,7 +80,7 @@ impl<'d> Sampler<'d> {
             vary(&mut sample.pixels, &self.dataset.image(), self.augment, &mut random);
             Ok(sample)
         };
-        let samples = chosen.par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let samples = chosen.iter().map(read).collect::<Result<Vec<_>>>()?;
         to_batch(&samples, &self.dataset.image())
     }
 
@@ -137,7 +139,7 @@ fn vary(pixels: &mut [u8], image: &Image, augment: Augment, random: &mut impl ra
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Fit;
     use crate::data::Split;
@@ -146,16 +148,16 @@ mod tests {
     const IMAGE: Image = Image { channels: 1, height: 3, width: 3, fit: Fit::Pad, border: 0 };
 
     /// Ten pictures of 3×3 whose pixels are all their own number.
-    fn numbers() -> (tempfile::TempDir, Dataset) {
+    pub(in crate::data) fn numbers() -> (tempfile::TempDir, Arc<Dataset>) {
         let folder = tempfile::tempdir().unwrap();
         let mut file = vec![0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 3, 0, 0, 0, 3];
         file.extend((0..90).map(|place| place / 9));
         fs::write(folder.path().join("train-images-idx3-ubyte"), file).unwrap();
         let dataset = Dataset::open(folder.path(), Split::Train, IMAGE).unwrap();
-        (folder, dataset)
+        (folder, Arc::new(dataset))
     }
 
-    fn seen(batch: &Batch) -> Vec<u8> {
+    pub(in crate::data) fn seen(batch: &Batch) -> Vec<u8> {
         let values = batch.images.flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
         values.iter().map(|picture| ((picture[4] + 1.0) * 127.5).round() as u8).collect()
     }
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn an_epoch_sees_each_picture_once_and_never_one_that_is_held_out() {
         let (_folder, dataset) = numbers();
-        let mut sampler = Sampler::new(&dataset, 5, 4, Augment::default());
+        let mut sampler = Sampler::new(dataset.clone(), 5, 4, Augment::default());
         let aside = seen(&sampler.validation(0, 99).unwrap());
         assert_eq!(aside.len(), 4);
         let mut epoch: Vec<u8> = (0..3).flat_map(|step| seen(&sampler.batch(step, 2).unwrap())).collect();
@@ -179,13 +181,13 @@ mod tests {
     fn a_step_sees_the_same_pictures_whatever_came_before() {
         let (_folder, dataset) = numbers();
         let augment = Augment { shift: 1, flip: true };
-        let values = |sampler: &mut Sampler<'_>, step| {
+        let values = |sampler: &mut Sampler, step| {
             sampler.batch(step, 4).unwrap().images.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        let mut through = Sampler::new(&dataset, 5, 1, augment);
+        let mut through = Sampler::new(dataset.clone(), 5, 1, augment);
         let steps: Vec<Vec<f32>> = (0..8).map(|step| values(&mut through, step)).collect();
-        assert_eq!(values(&mut Sampler::new(&dataset, 5, 1, augment), 7), steps[7]);
-        assert_ne!(values(&mut Sampler::new(&dataset, 6, 1, augment), 7), steps[7]);
+        assert_eq!(values(&mut Sampler::new(dataset.clone(), 5, 1, augment), 7), steps[7]);
+        assert_ne!(values(&mut Sampler::new(dataset.clone(), 6, 1, augment), 7), steps[7]);
     }
 
     #[test]

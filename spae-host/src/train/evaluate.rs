@@ -38,7 +38,7 @@ pub struct LayerFigures {
 
 /// Measures `tokenizer` on what `sampler` sets aside, and writes a grid of pictures: originals in the first row, then one
 /// row for each prefix.
-pub(super) fn evaluate(tokenizer: &Tokenizer, sampler: &Sampler<'_>, grid: &Path) -> Result<Evaluation> {
+pub(super) fn evaluate(tokenizer: &Tokenizer, sampler: &Sampler, grid: &Path) -> Result<Evaluation> {
     let count = tokenizer.config.pyramid.len();
     let mut means = vec![Mean::default(); count];
     let mut in_use = vec![BTreeSet::new(); count];

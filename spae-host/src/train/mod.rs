@@ -9,28 +9,25 @@ mod events;
 mod interrupt;
 mod log;
 mod objective;
+mod trainer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use candle_core::Tensor;
-
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::codebook::Codebook;
-use crate::config::{self, Config, Scorer as ScorerKind};
+use crate::config::{self, Config};
 use crate::data::{Dataset, Sampler, Split};
-use crate::model::{Initialiser, Model};
 use crate::ops;
-use crate::optimizer::{Optimizer, learning_rate};
-use crate::semantic::{Captions, Scorer};
 use crate::tokenizer::{self, Tokenizer};
 pub use evaluate::Evaluation;
 use evaluate::evaluate;
 use interrupt::Interrupt;
 use log::Log;
 pub use objective::{Objective, Terms};
+pub use trainer::Trainer;
 
 /// How a run came to its end.
 #[derive(Clone, Debug)]
@@ -87,7 +84,8 @@ pub fn run(config: &Config, data: &Path, run: &Path, resume: bool) -> Result<Sum
     let dataset = Dataset::open(data, Split::Train, config.image)?;
     let codebook = codebook(config)?;
     prepare(config, &codebook, run, resume)?;
-    Run::new(config, &codebook, &dataset, run, before)?.train()
+    let sampler = Sampler::new(dataset.into(), config.seed, config.train.validation, config.train.augment);
+    Run::new(config, &codebook, sampler, run, before)?.train()
 }
 
 /// Makes the folder, or checks that what is in it belongs to `config`.
@@ -112,9 +110,8 @@ struct Run<'r> {
     config: &'r Config,
     codebook: &'r Codebook,
     folder: &'r Path,
-    sampler: Sampler<'r>,
-    objective: Objective<'r>,
-    optimizer: Optimizer,
+    sampler: Sampler,
+    trainer: Trainer<'r>,
     progress: Progress,
     log: Log,
 }
@@ -123,24 +120,15 @@ impl<'r> Run<'r> {
     fn new(
         config: &'r Config,
         codebook: &'r Codebook,
-        dataset: &'r Dataset,
+        sampler: Sampler,
         folder: &'r Path,
         before: Option<Checkpoint>,
     ) -> Result<Self> {
-        let mut weights = Initialiser::new(config.seed);
-        let model = Model::new(config, codebook.embedding.dim(1)?, &mut weights)?;
-        let mut optimizer = Optimizer::new(weights.into_variables(), &config.train)?;
-        let mut progress = Progress::default();
-        if let Some(before) = before {
-            optimizer.restore(&before.state).with_context(|| {
-                format!("{}: the checkpoint is of another model than the configuration", folder.display())
-            })?;
-            progress = before.progress;
-        }
-        let objective = Objective::new(config, codebook, model, scorer(config, codebook)?)?;
-        let sampler = Sampler::new(dataset, config.seed, config.train.validation, config.train.augment);
+        let progress = before.as_ref().map_or_else(Progress::default, |before| before.progress);
+        let trainer = Trainer::new(config, codebook, &sampler, before.map(|before| before.state))
+            .with_context(|| folder.display().to_string())?;
         let log = Log::new(folder, config.train.steps, progress.steps)?;
-        Ok(Self { config, codebook, folder, sampler, objective, optimizer, progress, log })
+        Ok(Self { config, codebook, folder, sampler, trainer, progress, log })
     }
 
     fn train(mut self) -> Result<Summary> {
@@ -150,7 +138,7 @@ impl<'r> Run<'r> {
         let mut evaluation = None;
         while self.progress.steps < train.steps {
             let step = self.progress.steps;
-            let terms = self.step(step).with_context(|| format!("in step {}", step + 1))?;
+            let terms = self.trainer.step().with_context(|| format!("in step {}", step + 1))?;
             self.progress.steps += 1;
             self.progress.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
@@ -172,24 +160,11 @@ impl<'r> Run<'r> {
         Ok(Summary { progress: self.progress, interrupted: false, evaluation })
     }
 
-    /// One update.
-    fn step(&mut self, step: u64) -> Result<Terms> {
-        let batch = self.sampler.batch(step, self.config.train.batch)?;
-        let (loss, mut terms) = self.objective.loss(&batch, step)?;
-        terms.check()?;
-        let gradients = loss.backward()?;
-        let rate = learning_rate(&self.config.train, step);
-        let length = self.optimizer.step(&gradients, rate)?;
-        terms.push("gradient_length", length);
-        terms.push("learning_rate", rate);
-        Ok(terms)
-    }
-
     /// Evaluates the averaged weights, keeps them if they are the best, and saves.
     fn checkpoint(&mut self) -> Result<Evaluation> {
         let steps = self.progress.steps;
         let origin = PathBuf::from("the weights in training");
-        let tokenizer = Tokenizer::new(self.config.clone(), self.codebook.clone(), self.optimizer.average()?, origin)?;
+        let tokenizer = Tokenizer::new(self.config.clone(), self.codebook.clone(), self.trainer.average()?, origin)?;
         let samples = self.folder.join("samples").join(format!("{steps:07}.png"));
         let evaluation = evaluate(&tokenizer, &self.sampler, &samples)?;
         self.log.evaluation(&self.progress, &evaluation, &samples)?;
@@ -205,25 +180,8 @@ impl<'r> Run<'r> {
 
     fn save(&self, name: &str) -> Result<()> {
         let path = self.folder.join(checkpoint::FOLDER).join(name);
-        Checkpoint { state: self.optimizer.state()?, progress: self.progress }.save(&path)
+        Checkpoint { state: self.trainer.state()?, progress: self.progress }.save(&path)
     }
-}
-
-fn scorer(config: &Config, codebook: &Codebook) -> Result<Option<Box<dyn Scorer>>> {
-    if config.semantic.pools.is_empty() {
-        return Ok(None);
-    }
-    let ScorerKind::Captions = config.semantic.scorer;
-    let features = codebook.features.as_ref().with_context(|| {
-        format!(
-            "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with captions, \
-             or empty semantic.pools",
-            config.path(&config.codebook.file).display()
-        )
-    })?;
-    let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
-        [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
-    Ok(Some(Box::new(Captions::new(caption, text, caption_plain, text_plain)?)))
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::trainer::scorer;
 use super::*;
 use crate::checkpoint::{BEST, FOLDER, LAST};
 use crate::codebook;
 use crate::config::TINY;
 use crate::data::Batch;
+use crate::model::{Initialiser, Model};
 use crate::random::generator;
 use rand::RngExt as _;
 
@@ -49,6 +51,10 @@ impl Place {
     }
 }
 
+fn sampler(config: &Config, dataset: Dataset) -> Sampler {
+    Sampler::new(dataset.into(), config.seed, config.train.validation, config.train.augment)
+}
+
 fn tensors(run: &Path) -> Vec<u8> {
     // The document beside the tensors has the seconds; all else must agree bit for bit.
     let mut checkpoint = Checkpoint::load(&run.join(FOLDER).join(LAST)).unwrap();
@@ -69,9 +75,9 @@ fn a_run_that_was_resumed_equals_one_that_was_not() {
     let words = codebook(&config).unwrap();
     let folder = place.path("cut");
     prepare(&config, &words, &folder, false).unwrap();
-    let mut cut = Run::new(&config, &words, &dataset, &folder, None).unwrap();
-    for step in 0..3 {
-        cut.step(step).unwrap();
+    let mut cut = Run::new(&config, &words, sampler(&config, dataset), &folder, None).unwrap();
+    for _ in 0..3 {
+        cut.trainer.step().unwrap();
         cut.progress.steps += 1;
     }
     cut.checkpoint().unwrap();
@@ -91,10 +97,10 @@ fn every_weight_gets_a_gradient_and_moves() {
         let words = codebook(&config).unwrap();
         let folder = place.path(mode[0]);
         prepare(&config, &words, &folder, false).unwrap();
-        let mut run = Run::new(&config, &words, &dataset, &folder, None).unwrap();
-        let before = run.optimizer.state().unwrap().weights;
-        run.step(0).unwrap();
-        for (name, after) in run.optimizer.state().unwrap().weights {
+        let mut run = Run::new(&config, &words, sampler(&config, dataset), &folder, None).unwrap();
+        let before = run.trainer.state().unwrap().weights;
+        run.trainer.step().unwrap();
+        for (name, after) in run.trainer.state().unwrap().weights {
             let moved = (&after - &before[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
             assert!(moved.max(0).unwrap().to_scalar::<f32>().unwrap() > 0.0, "`{name}` stands still");
         }
@@ -207,7 +213,7 @@ fn random_choices_follow_the_step() {
     let model = Model::new(&config, 8, &mut weights).unwrap();
     let objective = Objective::new(&config, &words, model, scorer(&config, &words).unwrap()).unwrap();
     let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
-    let batch: Batch = Sampler::new(&dataset, 1, 4, Default::default()).batch(0, 4).unwrap();
+    let batch: Batch = Sampler::new(dataset.into(), 1, 4, Default::default()).batch(0, 4).unwrap();
     let loss = |step| objective.loss(&batch, step).unwrap().0.to_scalar::<f32>().unwrap();
     assert_eq!(loss(5).to_bits(), loss(5).to_bits());
     assert_ne!(loss(5).to_bits(), loss(6).to_bits());

@@ -1,0 +1,94 @@
+//! What a step is: the next batch, its loss, the gradients, one update.
+
+use anyhow::{Context as _, Result};
+use candle_core::Tensor;
+
+use super::{Objective, Terms};
+use crate::codebook::Codebook;
+use crate::config::{Config, Scorer as ScorerKind};
+use crate::data::{Loader, Sampler};
+use crate::model::{Initialiser, Model};
+use crate::optimizer::{Optimizer, State, learning_rate};
+use crate::semantic::{Captions, Scorer};
+use crate::tensor_file::Tensors;
+
+/// A model in training: its losses, its optimiser and the batches that it sees.
+#[derive(Debug)]
+pub struct Trainer<'t> {
+    config: &'t Config,
+    objective: Objective<'t>,
+    optimizer: Optimizer,
+    loader: Loader,
+    steps: u64,
+}
+
+impl<'t> Trainer<'t> {
+    /// A fresh model, or one that goes on from the state `before`, on the pictures of `sampler`.
+    ///
+    /// # Errors
+    /// If the configuration asks for what cannot be, or the state is another model's.
+    pub fn new(config: &'t Config, codebook: &Codebook, sampler: &Sampler, before: Option<State>) -> Result<Self> {
+        let mut weights = Initialiser::new(config.seed);
+        let model = Model::new(config, codebook.embedding.dim(1)?, &mut weights)?;
+        let mut optimizer = Optimizer::new(weights.into_variables(), &config.train)?;
+        let mut steps = 0;
+        if let Some(state) = before {
+            optimizer.restore(&state).context("the checkpoint is of another model than the configuration")?;
+            steps = state.steps;
+        }
+        let objective = Objective::new(config, codebook, model, scorer(config, codebook)?)?;
+        let loader = Loader::new(sampler, config.train.batch, steps, config.train.workers)?;
+        Ok(Self { config, objective, optimizer, loader, steps })
+    }
+
+    /// One update; the terms of the loss before it.
+    ///
+    /// # Errors
+    /// If a picture does not read, or a term or a gradient is no number; nothing is changed then.
+    pub fn step(&mut self) -> Result<Terms> {
+        let batch = self.loader.batch()?;
+        let (loss, mut terms) = self.objective.loss(&batch, self.steps)?;
+        terms.check()?;
+        let gradients = loss.backward()?;
+        let rate = learning_rate(&self.config.train, self.steps);
+        let length = self.optimizer.step(&gradients, rate)?;
+        self.steps += 1;
+        terms.push("gradient_length", length);
+        terms.push("learning_rate", rate);
+        Ok(terms)
+    }
+
+    /// The weights' running average by name, for evaluation and for shipping.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn average(&self) -> Result<Tensors> {
+        self.optimizer.average()
+    }
+
+    /// All that a run needs to go on.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn state(&self) -> Result<State> {
+        self.optimizer.state()
+    }
+}
+
+/// What says which words mean what an image shows; nothing where no layer is guided.
+pub(super) fn scorer(config: &Config, codebook: &Codebook) -> Result<Option<Box<dyn Scorer>>> {
+    if config.semantic.pools.is_empty() {
+        return Ok(None);
+    }
+    let ScorerKind::Captions = config.semantic.scorer;
+    let features = codebook.features.as_ref().with_context(|| {
+        format!(
+            "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with captions, \
+             or empty semantic.pools",
+            config.path(&config.codebook.file).display()
+        )
+    })?;
+    let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
+        [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
+    Ok(Some(Box::new(Captions::new(caption, text, caption_plain, text_plain)?)))
+}
