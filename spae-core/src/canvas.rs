@@ -70,6 +70,7 @@ impl<'m, 's> Canvas<'m, 's> {
     }
 
     /// Draws the picture as the tokens so far have it, row by row from the top.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn rows(&mut self, visit: impl FnMut(u16, PixelRow<'_>)) {
         self.model.decoder().rows(&self.average, self.layers_complete, self.decoder_scratch, visit);
     }

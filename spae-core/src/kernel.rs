@@ -5,6 +5,9 @@
 //! vector instructions; columns behind the row's end are computed from zeros and dropped. Weights are binary16 and
 //! widened once a block. Every output is one fixed sequence of f32 products and sums, and only different outputs share
 //! a vector register, so all processors give the same bits.
+//!
+//! On a workstation all of it is inlined, so that a caller compiled for wide vectors has it compiled for them too; on a
+//! chip, flash is dearer than calls.
 
 use crate::quant::{f16_le, widen};
 
@@ -26,6 +29,7 @@ pub enum Activation {
 
 impl Activation {
     /// Applies it to a row.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn apply(self, row: &mut [f32]) {
         if self == Self::Relu {
             for value in row {
@@ -45,36 +49,48 @@ pub struct Window<'a> {
     pub width: usize,
 }
 
+/// The columns of a block, and one more on either side.
+type Near = [f32; LANES + 2];
+
 impl Window<'_> {
-    /// `N` values of channel `channel` of row `row` from padded column `start` on, zeros behind its end; `None` beyond
-    /// the picture's edge.
-    #[inline]
-    fn values<const N: usize>(&self, row: usize, channel: usize, start: usize) -> Option<[f32; N]> {
+    /// Channel `channel` of row `row` from padded column `start` on: where it lies, or copied into `edge` where the block
+    /// ends behind the row, with zeros there. `None` beyond the picture's edge.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn near<'b>(&'b self, row: usize, channel: usize, start: usize, edge: &'b mut Near) -> Option<&'b Near> {
         let stride = self.width.checked_add(2)?;
         let at = channel.checked_mul(stride)?;
         let row = self.rows.get(row)?.get(at..at.checked_add(stride)?)?.get(start..)?;
-        Some(row.first_chunk().copied().unwrap_or_else(|| {
-            let mut values = [0.0; N];
-            values.iter_mut().zip(row).for_each(|(value, stored)| *value = *stored);
-            values
-        }))
+        row.first_chunk().or_else(|| {
+            *edge = [0.0; LANES + 2];
+            edge.iter_mut().zip(row).for_each(|(value, stored)| *value = *stored);
+            Some(edge)
+        })
     }
 }
 
+/// The block's columns moved left by 1 − `column`.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+fn shifted(near: &Near, column: usize) -> Lanes {
+    near.get(column..).and_then(<[f32]>::first_chunk).copied().unwrap_or([0.0; LANES])
+}
+
 /// `sums[x] += weight · values[x]`.
-#[inline]
-fn multiply_add(sums: &mut Lanes, values: &[f32], weight: f32) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += weight * value;
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+fn multiply_add(sums: &mut Lanes, values: &Lanes, weight: f32) {
+    for x in 0..LANES {
+        sums[x] += weight * values[x];
     }
 }
 
 /// A 1×1 convolution's products for `N` output channels, added to their sums at the columns from `start` on.
 /// `weights`: binary16, for each output channel one an input channel.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 pub fn convolve_1x1<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, start: usize, sums: &mut [Lanes; N]) {
     let taps = weights.map(|weights| weights.as_chunks().0);
     for channel in 0..taps.first().map_or(0, |taps| taps.len()) {
-        let Some(values) = window.values::<LANES>(1, channel, start + 1) else { return };
+        let mut edge = [0.0; LANES + 2];
+        let Some(near) = window.near(1, channel, start, &mut edge) else { return };
+        let values = shifted(near, 1);
         for (sums, taps) in sums.iter_mut().zip(taps) {
             multiply_add(sums, &values, taps.get(channel).map_or(0.0, |tap| f16_le(*tap)));
         }
@@ -83,18 +99,23 @@ pub fn convolve_1x1<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, st
 
 /// A 3×3 convolution's products, with zero padding, for `N` output channels, added to their sums at the columns from
 /// `start` on. `weights`: binary16, for each output channel [input channels × 3 × 3].
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 pub fn convolve_3x3<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, start: usize, sums: &mut [Lanes; N]) {
     let taps = weights.map(|weights| weights.as_chunks().0.as_chunks::<9>().0);
     for channel in 0..taps.first().map_or(0, |taps| taps.len()) {
         let mut widened = [[0.0; 9]; N];
         for (widened, taps) in widened.iter_mut().zip(&taps) {
-            *widened = taps.get(channel).map_or([0.0; 9], widen);
+            if let Some(taps) = taps.get(channel) {
+                widen(taps, widened);
+            }
         }
         for row in 0..3 {
-            let Some(values) = window.values::<{ LANES + 2 }>(row, channel, start) else { continue };
-            for (column, values) in values.windows(LANES).enumerate() {
+            let mut edge = [0.0; LANES + 2];
+            let Some(near) = window.near(row, channel, start, &mut edge) else { continue };
+            for column in 0..3 {
+                let values = shifted(near, column);
                 for (sums, taps) in sums.iter_mut().zip(&widened) {
-                    multiply_add(sums, values, taps[3 * row + column]);
+                    multiply_add(sums, &values, taps[3 * row + column]);
                 }
             }
         }
@@ -107,8 +128,11 @@ pub const UPSAMPLE_PRODUCTS: usize = 9;
 /// Output channels of an upsampling that are computed together.
 pub const UPSAMPLE_CHANNELS: usize = 8;
 
+/// Input channels of an upsampling whose products are added together: each sum goes to memory half as often.
+pub const UPSAMPLE_INPUTS: usize = 2;
+
 /// Elements of the memory that an upsampling works in: the differences and the sums of one block.
-pub const UPSAMPLE_WORK: usize = UPSAMPLE_PRODUCTS * LANES * (1 + UPSAMPLE_CHANNELS);
+pub const UPSAMPLE_WORK: usize = UPSAMPLE_PRODUCTS * LANES * (UPSAMPLE_INPUTS + UPSAMPLE_CHANNELS);
 
 /// One block of columns of each product.
 pub type Products = [Lanes; UPSAMPLE_PRODUCTS];
@@ -129,40 +153,86 @@ pub fn transform_taps(w: [f32; 9]) -> [f32; UPSAMPLE_PRODUCTS] {
 
 /// What the nine transformed taps of one input channel multiply, at the columns from `start` on: the centre c where no
 /// neighbour is involved, `r − c` for a row neighbour, `k − c` for a column neighbour, `(d − r) − (k − c)` for a corner.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 pub fn upsample_differences(window: &Window<'_>, channel: usize, start: usize, differences: &mut Products) {
-    let rows = [0, 1, 2].map(|row| window.values::<{ LANES + 2 }>(row, channel, start).unwrap_or([0.0; LANES + 2]));
-    let [above, centre, below] = &rows;
+    let mut edges = [[0.0; LANES + 2]; 3];
+    let [edge_above, edge_centre, edge_below] = &mut edges;
+    let rows = |row, edge| {
+        let near = window.near(row, channel, start, edge).unwrap_or(&[0.0; LANES + 2]);
+        [shifted(near, 0), shifted(near, 1), shifted(near, 2)]
+    };
+    let (above, below) = (rows(0, edge_above), rows(2, edge_below));
+    let [left, c, right] = rows(1, edge_centre);
     for x in 0..LANES {
-        let c = centre[x + 1];
-        let k = [centre[x] - c, centre[x + 2] - c];
-        (differences[3][x], differences[4][x], differences[5][x]) = (k[0], c, k[1]);
-        for (p, row) in [(0, above), (6, below)] {
-            let r = row[x + 1];
-            differences[p][x] = (row[x] - r) - k[0];
-            differences[p + 1][x] = r - c;
-            differences[p + 2][x] = (row[x + 2] - r) - k[1];
+        let k = [left[x] - c[x], right[x] - c[x]];
+        (differences[3][x], differences[4][x], differences[5][x]) = (k[0], c[x], k[1]);
+        for (p, [left, r, right]) in [(0, &above), (6, &below)] {
+            differences[p][x] = (left[x] - r[x]) - k[0];
+            differences[p + 1][x] = r[x] - c[x];
+            differences[p + 2][x] = (right[x] - r[x]) - k[1];
         }
     }
 }
 
-/// Adds one input channel's products to the sums of output channels. `taps`: binary16 [outputs × 9].
-pub fn upsample_accumulate(taps: &[u8], differences: &Products, sums: &mut [Products]) {
-    for (taps, sums) in taps.as_chunks().0.as_chunks::<UPSAMPLE_PRODUCTS>().0.iter().zip(sums) {
-        let taps = widen(taps);
-        for ((sums, differences), tap) in sums.iter_mut().zip(differences).zip(taps) {
-            multiply_add(sums, differences, tap);
+/// Adds the products of `K` input channels, one after the other, to the sums of output channels. `taps`: for each input
+/// channel binary16 [outputs × 9], of which the sums take the first.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+pub fn upsample_accumulate<const K: usize>(taps: [&[u8]; K], differences: &[Products; K], sums: &mut [Products]) {
+    /// Output channels whose taps are widened together.
+    const TOGETHER: usize = 4;
+    let taps = taps.map(|taps| taps.as_chunks().0);
+    let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<TOGETHER>();
+    let fours = taps.map(|taps| taps.as_chunks::<{ TOGETHER * UPSAMPLE_PRODUCTS }>().0);
+    for (four, sums) in sums_of_fours.iter_mut().enumerate() {
+        accumulate(fours.map(|taps| taps.get(four)), differences, sums);
+    }
+    let ones = taps.map(|taps| taps.as_chunks::<UPSAMPLE_PRODUCTS>().0);
+    for (one, sums) in (sums_of_fours.len() * TOGETHER..).zip(sums_of_rest) {
+        accumulate(ones.map(|taps| taps.get(one)), differences, core::slice::from_mut(sums));
+    }
+}
+
+/// `taps`: for each of `K` input channels [outputs × 9], `N` in all.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+fn accumulate<const K: usize, const N: usize>(
+    taps: [Option<&[[u8; 2]; N]>; K],
+    differences: &[Products; K],
+    sums: &mut [Products],
+) {
+    let mut widened = [[0.0; N]; K];
+    for (widened, taps) in widened.iter_mut().zip(taps) {
+        if let Some(taps) = taps {
+            widen(taps, widened);
+        }
+    }
+    for (output, sums) in sums.iter_mut().enumerate() {
+        for (product, sums) in sums.iter_mut().enumerate() {
+            let mut sum = *sums;
+            for (taps, differences) in widened.iter().zip(differences) {
+                let tap = taps.get(UPSAMPLE_PRODUCTS * output + product).copied().unwrap_or(0.0);
+                multiply_add(&mut sum, &differences[product], tap);
+            }
+            *sums = sum;
         }
     }
 }
 
-/// Output row `a` (0 or 1) of one output channel from its nine sums; `row` takes two columns for each of the block's.
+/// Output row `a` (0 or 1) of one output channel from its nine sums, activated; `row` takes two columns for each of the block's.
 /// `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b'] + bias` with a' = 2a, b' = 2b for column b of each 2 × 2 block.
-pub fn upsample_combine(sums: &Products, bias: f32, a: usize, row: &mut [f32]) {
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+pub fn upsample_combine(sums: &Products, bias: f32, activation: Activation, a: usize, row: &mut [f32]) {
     let [s00, s01, s02, s10, s11, s12, s20, s21, s22] = sums;
     let outer = if a == 0 { [s00, s01, s02] } else { [s20, s21, s22] };
-    for (x, pair) in row.as_chunks_mut().0.iter_mut().take(LANES).enumerate() {
+    let (mut left, mut right) = ([0.0; LANES], [0.0; LANES]);
+    for x in 0..LANES {
         let shared = s11[x] + outer[1][x] + bias;
-        *pair = [shared + s10[x] + outer[0][x], shared + s12[x] + outer[2][x]];
+        left[x] = shared + s10[x] + outer[0][x];
+        right[x] = shared + s12[x] + outer[2][x];
+    }
+    activation.apply(&mut left);
+    activation.apply(&mut right);
+    for ((left, right), pair) in left.iter().zip(&right).zip(row.as_chunks_mut().0) {
+        *pair = [*left, *right];
     }
 }
 
@@ -220,10 +290,10 @@ mod tests {
         for y in 0..HEIGHT {
             let (mut differences, mut sums) = ([[0.0; LANES]; 9], [[[0.0; LANES]; 9]]);
             upsample_differences(&window(&rows, y), 0, 0, &mut differences);
-            upsample_accumulate(taps.as_flattened(), &differences, &mut sums);
+            upsample_accumulate([taps.as_flattened()], &[differences], &mut sums);
             for a in 0..2 {
                 let mut row = [0.0; 2 * WIDTH];
-                upsample_combine(&sums[0], 10.0, a, &mut row);
+                upsample_combine(&sums[0], 10.0, Activation::Identity, a, &mut row);
                 for (x, value) in row.iter().enumerate() {
                     assert_eq!(*value, 10.0 + direct(doubled, (2 * y + a) as isize, x as isize), "({y}, {a}, {x})");
                 }

@@ -31,22 +31,27 @@ pub fn int8(value: f32, scale: f32) -> i8 {
 /// needs few. (`half` asks at run time what the processor can do, or branches; decoding took twice as long with it.)
 #[inline]
 pub const fn f16_le(bytes: [u8; 2]) -> f32 {
+    let infinite_or_none = if u16::from_le_bytes(bytes) & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
+    f32::from_bits(finite_f16_le(bytes).to_bits() | infinite_or_none)
+}
+
+/// [`f16_le`] of what is neither infinite nor no number.
+#[inline(always)]
+const fn finite_f16_le(bytes: [u8; 2]) -> f32 {
     /// 2¹¹², which turns binary16's exponent bias of 15 into binary32's 127, for subnormal numbers too.
     const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
     let bits = u16::from_le_bytes(bytes) as u32;
     let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * REBIAS;
-    let infinite_or_none = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
-    f32::from_bits(magnitude.to_bits() | infinite_or_none | (bits & 0x8000) << 16)
+    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
 
-/// [`f16_le`] of each.
-#[inline]
-pub fn widen<const N: usize>(stored: &[[u8; 2]; N]) -> [f32; N] {
-    let mut widened = [0.0; N];
+/// [`f16_le`] of each, which must be finite; what else there is gives some number. In place, since an array that is
+/// returned is copied.
+#[inline(always)]
+pub fn widen<const N: usize>(stored: &[[u8; 2]; N], widened: &mut [f32; N]) {
     for (widened, stored) in widened.iter_mut().zip(stored) {
-        *widened = f16_le(*stored);
+        *widened = finite_f16_le(*stored);
     }
-    widened
 }
 
 /// The two little-endian bytes of `value` as binary16, rounded to nearest, ties to even.

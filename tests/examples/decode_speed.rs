@@ -6,6 +6,7 @@ use std::time::Instant;
 use spae_core::canvas::Canvas;
 use spae_core::model::Model;
 use spae_core::stream::{Stream, UnknownPolicy};
+use spae_host::picture::Picture;
 use spae_tests::fixtures;
 
 fn main() -> anyhow::Result<()> {
@@ -19,9 +20,7 @@ fn main() -> anyhow::Result<()> {
     let mut best = f64::INFINITY;
     for _ in 0..200 {
         let start = Instant::now();
-        stream.canvas().rows(|_, row| {
-            black_box(row.channel(0).map(u32::from).sum::<u32>());
-        });
+        black_box(Picture::of(stream.canvas()));
         best = best.min(start.elapsed().as_secs_f64());
     }
     let macs = model.decoder().multiply_accumulates();

@@ -3,13 +3,14 @@
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Operation, Stage};
-use crate::kernel::{self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_PRODUCTS, Window};
+use crate::kernel::{self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_INPUTS, UPSAMPLE_PRODUCTS, Window};
 use crate::pyramid::Position;
 use crate::quant::{self, f16_le};
 use crate::saq::RunningAverage;
 
-/// Output channels of a convolution that are computed together: 16 sums, which fit the registers of a Cortex-M4F.
-const CHANNELS: usize = 2;
+/// Output channels of a convolution that are computed together: as many as keep their sums in registers, 16 on a
+/// Cortex-M4F.
+const CHANNELS: usize = if cfg!(target_pointer_width = "64") { 8 } else { 2 };
 
 /// The weights of a convolution.
 #[derive(Clone, Copy)]
@@ -21,6 +22,7 @@ struct Weights<'a> {
 }
 
 impl Weights<'_> {
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn bias(&self, channel: usize) -> f32 {
         self.biases.get(channel).map_or(0.0, |bias| f16_le(*bias))
     }
@@ -28,6 +30,7 @@ impl Weights<'_> {
 
 impl<'a> Decoder<'a> {
     /// Computes the rows of one step into their rings.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn compute(
         &self,
         step: Step,
@@ -55,10 +58,12 @@ impl<'a> Decoder<'a> {
         convolve_row(stage, weights, &window, residual, out);
     }
 
+    #[inline]
     fn stage_weights(&self, stage: &Stage) -> &'a [u8] {
         self.weights.get(stage.weights_start..stage.weights_end()).unwrap_or(&[])
     }
 
+    #[inline]
     fn input_row(&self, stage: &Stage, row: u16, average: &RunningAverage<'_, '_>, complete: usize, rings: &mut [f32]) {
         let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
         let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
@@ -80,6 +85,7 @@ impl<'a> Decoder<'a> {
 }
 
 /// The three rows of `source` around its row `row`. `rings`: those up to `source`'s at least.
+#[inline]
 fn window<'r>(source: &Stage, row: u16, rings: &'r [f32]) -> Window<'r> {
     let get = |row: Option<u16>| match row {
         Some(row) if row < source.shape.height => rings.get(source.ring_range(row)).unwrap_or(&[]),
@@ -90,26 +96,32 @@ fn window<'r>(source: &Stage, row: u16, rings: &'r [f32]) -> Window<'r> {
 }
 
 /// Row `row` of `stage`, [channels × (width + 2)]. `own`: the rings from `stage`'s on.
+#[inline]
 fn ring_row<'r>(stage: &Stage, row: u16, own: &'r mut [f32]) -> Option<&'r mut [f32]> {
     let range = stage.ring_range(row);
     own.get_mut(range.start.checked_sub(stage.ring_start)?..)?.get_mut(..range.len())
 }
 
 /// A convolution's output row. `residual`: the earlier stage's row or nothing; both [channels × (width + 2)].
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn convolve_row(stage: &Stage, weights: Weights<'_>, window: &Window<'_>, residual: &[f32], out: &mut [f32]) {
-    let mut channels = out.chunks_mut(CHANNELS * stage.stride());
-    let mut residuals = residual.chunks(CHANNELS * stage.stride());
-    for first in (0..usize::from(stage.spec.channels)).step_by(CHANNELS) {
-        let (Some(out), residual) = (channels.next(), residuals.next().unwrap_or(&[])) else { return };
-        if out.len() == CHANNELS * stage.stride() {
+    let (channels, stride) = (usize::from(stage.spec.channels), stage.stride());
+    let mut first = 0;
+    while first < channels {
+        let together = if channels - first >= CHANNELS { CHANNELS } else { 1 };
+        let part = first * stride..(first + together) * stride;
+        let (Some(out), residual) = (out.get_mut(part.clone()), residual.get(part).unwrap_or(&[])) else { return };
+        if together == CHANNELS {
             convolve_channels::<CHANNELS>(stage, weights, first, window, residual, out);
         } else {
             convolve_channels::<1>(stage, weights, first, window, residual, out);
         }
+        first += together;
     }
 }
 
 /// The `N` output channels from `first` on; `residual` and `out` [N × (width + 2)].
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn convolve_channels<const N: usize>(
     stage: &Stage,
     weights: Weights<'_>,
@@ -147,6 +159,7 @@ fn convolve_channels<const N: usize>(
 
 /// An upsampling's output rows `row` and `row + 1`. `work`: [`kernel::UPSAMPLE_WORK`]; `own`: the rings from `stage`'s
 /// on.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn upsample_rows(
     stage: &Stage,
     row: u16,
@@ -156,11 +169,8 @@ fn upsample_rows(
     own: &mut [f32],
 ) {
     let channels = usize::from(stage.spec.channels);
-    let Some((differences, sums)) =
-        work.as_chunks_mut::<LANES>().0.as_chunks_mut::<UPSAMPLE_PRODUCTS>().0.split_first_mut()
-    else {
-        return;
-    };
+    let work = work.as_chunks_mut::<LANES>().0.as_chunks_mut::<UPSAMPLE_PRODUCTS>().0;
+    let Some((differences, sums)) = work.split_first_chunk_mut() else { return };
     for first in (0..channels).step_by(UPSAMPLE_CHANNELS) {
         let Some(sums) = sums.get_mut(..UPSAMPLE_CHANNELS.min(channels - first)) else { return };
         for start in (0..window.width).step_by(LANES) {
@@ -173,8 +183,8 @@ fn upsample_rows(
                     let out = interior_mut(out).get_mut(2 * start..).unwrap_or(&mut []);
                     let length = out.len().min(2 * LANES);
                     let out = out.get_mut(..length).unwrap_or(&mut []);
-                    kernel::upsample_combine(sums, weights.bias(channel), usize::from(a), out);
-                    stage.spec.activation.apply(out);
+                    let (bias, activation) = (weights.bias(channel), stage.spec.activation);
+                    kernel::upsample_combine(sums, bias, activation, usize::from(a), out);
                 }
             }
         }
@@ -183,29 +193,42 @@ fn upsample_rows(
 
 /// The sums of the output channels from `first` on, as many as `sums` holds, at the columns from `start` on. `taps`:
 /// binary16 [inputs × channels × 9].
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn upsample_block(
     taps: &[u8],
     channels: usize,
     first: usize,
     start: usize,
     window: &Window<'_>,
-    differences: &mut Products,
+    differences: &mut [Products; UPSAMPLE_INPUTS],
     sums: &mut [Products],
 ) {
     sums.fill([[0.0; LANES]; UPSAMPLE_PRODUCTS]);
-    for (channel, taps) in taps.chunks_exact(2 * UPSAMPLE_PRODUCTS * channels).enumerate() {
-        kernel::upsample_differences(window, channel, start, differences);
-        let taps = taps.get(2 * UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]);
-        kernel::upsample_accumulate(taps, differences, sums);
+    let mut taps = taps
+        .chunks_exact(2 * UPSAMPLE_PRODUCTS * channels)
+        .map(|taps| taps.get(2 * UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]));
+    let mut channel = 0;
+    while let Some(of_one) = taps.next() {
+        let [one, other] = &mut *differences;
+        kernel::upsample_differences(window, channel, start, one);
+        if let Some(of_other) = taps.next() {
+            kernel::upsample_differences(window, channel + 1, start, other);
+            kernel::upsample_accumulate([of_one, of_other], differences, sums);
+        } else {
+            kernel::upsample_accumulate([of_one], core::array::from_ref(one), sums);
+        }
+        channel += UPSAMPLE_INPUTS;
     }
 }
 
 /// A padded row without its padding.
+#[inline]
 fn interior(row: &[f32]) -> &[f32] {
     if let [_, interior @ .., _] = row { interior } else { &[] }
 }
 
 /// As [`interior`], to write.
+#[inline]
 fn interior_mut(row: &mut [f32]) -> &mut [f32] {
     if let [_, interior @ .., _] = row { interior } else { &mut [] }
 }

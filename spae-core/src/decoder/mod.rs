@@ -162,6 +162,7 @@ impl<'a> Decoder<'a> {
     ///
     /// Uses [`scratch_len`](Self::scratch_len) elements of `scratch`, which must be zero at first and may be used again
     /// as they are; with fewer, no row comes.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn rows(
         &self,
         average: &RunningAverage<'_, '_>,
