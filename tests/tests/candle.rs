@@ -89,6 +89,16 @@ fn tokenizer(seed: u64, overrides: &[&str]) -> Result<Tokenizer> {
 }
 
 #[test]
+fn a_decoder_with_group_norm_decodes_here_and_is_not_exported() -> Result<()> {
+    let tokenizer = tokenizer(1, &["decoder.groups=1"])?;
+    let tokens = vec![vec![0], vec![1; 4], vec![2; 16], vec![3; 16]];
+    ensure!(tokenizer.decode(&[tokens], 4)?.dims() == [1, 1, 16, 16]);
+    let error = export(&tokenizer, RowFormat::Int8, "").err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(error.contains("decoder.groups"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn the_decoder_agrees_with_spae_core_within_one_pixel_step_on_average() -> Result<()> {
     let oblong = ["image.width=32", "pyramid=[[1, 1], [2, 2], [4, 4], [4, 8]]"];
     let plain =

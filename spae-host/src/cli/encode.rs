@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use spae_core::model::Model;
+use spae_core::pyramid::Pyramid;
 use spae_host::config::Image;
 use spae_host::evaluation::check_pair;
 use spae_host::tokenizer::Tokens;
@@ -44,11 +44,14 @@ const BATCH: usize = 64;
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let tokenizer = open_tokenizer(&arguments.model)?;
-    let file = open_model(&arguments.model)?;
-    let model = file.model()?;
-    check_pair(&tokenizer, &model, &file.path().display().to_string())?;
+    // A decoder with group norm runs on no device: there is no model file to agree with.
+    if tokenizer.config.decoder.groups.is_none() {
+        let file = open_model(&arguments.model)?;
+        check_pair(&tokenizer, &file.model()?, &file.path().display().to_string())?;
+    }
+    let (pyramid, words) = (tokenizer.config.geometry()?, tokenizer.codebook.words());
     let image = tokenizer.config.image;
-    let layers = layer_count(arguments.layers, model.pyramid().layers().len())?;
+    let layers = layer_count(arguments.layers, pyramid.layers().len())?;
     let targets = targets(arguments)?;
     let progress = Progress::new("encoding", arguments.images.len(), arguments.output.is_some());
     for (start, images) in (0..).step_by(BATCH).zip(arguments.images.chunks(BATCH)) {
@@ -56,12 +59,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let pictures = data::to_tensor(pictures.iter().map(Vec::as_slice), &image)?;
         for (index, (image, mut tokens)) in (start..).zip(images.iter().zip(tokenizer.encode(&pictures)?)) {
             tokens.truncate(layers);
-            let text = text::canonical(model.pyramid(), &tokens.concat(), |id| word(&model, id));
+            let text = text::canonical(&pyramid, &tokens.concat(), |id| words[id as usize].clone());
             if let Some(target) = targets.get(index) {
                 tensor_file::replace(target, text.as_bytes())?;
             }
             if arguments.json {
-                output::line(as_json(&model, image, &tokens, targets.get(index)))?;
+                output::line(as_json(&pyramid, words, image, &tokens, targets.get(index)))?;
             } else if targets.is_empty() {
                 output::raw(if index > 0 { "\n" } else { "" })?;
                 output::raw(&text)?;
@@ -98,13 +101,9 @@ fn read(path: &Path, image: &Image) -> Result<Vec<u8>> {
     Ok(data::fit(&picture, image))
 }
 
-fn word(model: &Model<'_>, id: u32) -> String {
-    model.lexicon().word(id).map(|word| word.to_string()).unwrap_or_default()
-}
-
-fn as_json(model: &Model<'_>, image: &Path, tokens: &Tokens, target: Option<&PathBuf>) -> Value {
-    let layers = model.pyramid().layers().iter().zip(tokens).map(|(shape, ids)| {
-        let words: Vec<String> = ids.iter().map(|&id| word(model, id)).collect();
+fn as_json(pyramid: &Pyramid, words: &[String], image: &Path, tokens: &Tokens, target: Option<&PathBuf>) -> Value {
+    let layers = pyramid.layers().iter().zip(tokens).map(|(shape, ids)| {
+        let words: Vec<&String> = ids.iter().map(|&id| &words[id as usize]).collect();
         json!({ "height": shape.height, "width": shape.width, "ids": ids, "words": words })
     });
     let mut value = json!({ "image": image.display().to_string(), "layers": layers.collect::<Vec<_>>() });

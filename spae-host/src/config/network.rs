@@ -1,4 +1,4 @@
-//! The two networks as lists of blocks. The decoder's list holds only what the device can compute.
+//! The two networks as lists of blocks. Without group norm, the decoder's list holds only what the device can compute.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -73,11 +73,17 @@ impl Encoder {
 
 /// Ẑ to pictures: 1×1 convolution to `input` channels, a learned bias per grid position, ReLU; the blocks in order;
 /// a 3×3 convolution to the picture's channels.
+///
+/// With `groups` it is a decoder for workstations alone, built as VQGAN's is: group norm and SiLU stand before the
+/// convolutions of `residual` and before the last one, and `upsample` ends without an activation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoder {
     /// Channels after the first 1×1 convolution, which is folded into the codebook on the device.
     pub input: usize,
+    /// Groups of a group norm; none for a decoder that runs on a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// In order.
     pub blocks: Vec<DecoderBlock>,
 }
@@ -94,12 +100,12 @@ pub enum DecoderBlock {
         #[serde(default)]
         activation: Activation,
     },
-    /// x + conv(ReLU(conv(x))), 3×3 each.
+    /// x + conv(ReLU(conv(x))), 3×3 each; x + conv(act(conv(act(x)))) with group norm.
     Residual {
         /// Channels between the two convolutions.
         hidden: usize,
     },
-    /// Nearest ×2 upsampling, 3×3 convolution, ReLU.
+    /// Nearest ×2 upsampling, 3×3 convolution, ReLU; no ReLU with group norm.
     Upsample {
         /// Output channels.
         channels: usize,
@@ -125,11 +131,26 @@ impl Decoder {
 
     pub(super) fn check(&self) -> Result<()> {
         ensure!(self.input > 0, "decoder.input is 0");
+        ensure!(self.groups != Some(0), "decoder.groups is 0; leave it out for a decoder without group norm");
+        let mut channels = self.input;
         for (index, block) in self.blocks.iter().enumerate() {
             let (DecoderBlock::Conv { channels: width, .. }
             | DecoderBlock::Residual { hidden: width }
             | DecoderBlock::Upsample { channels: width }) = *block;
             ensure!(width > 0, "decoder.blocks[{index}] has no channels");
+            let normalised = if let DecoderBlock::Residual { hidden } = *block {
+                [channels, hidden]
+            } else {
+                channels = width;
+                [width; 2]
+            };
+            if let Some(groups) = self.groups {
+                let divide = normalised.iter().all(|channels| channels.is_multiple_of(groups));
+                ensure!(
+                    divide,
+                    "decoder.blocks[{index}]: {width} channels do not divide into decoder.groups = {groups}"
+                );
+            }
         }
         Ok(())
     }

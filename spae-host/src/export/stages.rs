@@ -33,6 +33,11 @@ pub(super) fn stages(config: &Config, grid: Shape, tensors: &Tensors, origin: &s
         ensure!(tensor.dims() == shape, "{origin}: `{name}` is {:?}, not {shape:?}", tensor.dims());
         Ok(tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?)
     };
+    ensure!(
+        config.decoder.groups.is_none(),
+        "decoder.groups: group norm needs the whole feature map, which no device has memory for; train a decoder \
+         without it for export"
+    );
     let mut channels = config.decoder.input;
     let first = First {
         weight: take("first.weight", &[channels, config.codebook.width])?,

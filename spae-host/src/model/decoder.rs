@@ -1,4 +1,4 @@
-//! Ẑ to pictures, with the blocks that the device's decoder computes and no others.
+//! Ẑ to pictures: the blocks that the device's decoder computes or, with group norm, those of a workstation's.
 //!
 //! A learned bias per grid position follows the first 1×1 layer, so that a prefix can draw the typical picture of its
 //! words. On the device the 1×1 layer is folded into the codebook: averaging is linear.
@@ -7,12 +7,13 @@ use anyhow::Result;
 use candle_core::Tensor;
 use spae_core::pyramid::Shape;
 
-use super::layers::{Conv, Linear, Scope};
+use super::layers::{Conv, Linear, NormResidual, NormSilu, Scope};
 use super::weights::Initial;
 use crate::config::{self, Activation, DecoderBlock};
 use crate::ops;
 
-/// The decoder: 1×1 layer, grid bias, ReLU; blocks; a 3×3 convolution to the picture's channels.
+/// The decoder: 1×1 layer, grid bias, ReLU; blocks; group norm and SiLU if it has them; a 3×3 convolution to the
+/// picture's channels.
 #[derive(Debug)]
 pub struct Decoder {
     grid: Shape,
@@ -21,6 +22,7 @@ pub struct Decoder {
     /// [input, h, w].
     grid_bias: Tensor,
     blocks: Vec<Block>,
+    last_norm: Option<NormSilu>,
     last: Conv,
 }
 
@@ -28,7 +30,8 @@ pub struct Decoder {
 enum Block {
     Conv(Conv, Activation),
     Residual { first: Conv, second: Conv },
-    Upsample(Conv),
+    NormResidual(NormResidual),
+    Upsample(Conv, Activation),
 }
 
 impl Decoder {
@@ -52,19 +55,24 @@ impl Decoder {
                     channels = outputs;
                     Block::Conv(conv, activation)
                 }
-                DecoderBlock::Residual { hidden } => Block::Residual {
-                    first: Conv::new(channels, hidden, 3, &mut scope.at("first"))?,
-                    second: Conv::new(hidden, channels, 3, &mut scope.at("second"))?,
+                DecoderBlock::Residual { hidden } => match config.groups {
+                    Some(groups) => Block::NormResidual(NormResidual::new(channels, hidden, groups, &mut scope)?),
+                    None => Block::Residual {
+                        first: Conv::new(channels, hidden, 3, &mut scope.at("first"))?,
+                        second: Conv::new(hidden, channels, 3, &mut scope.at("second"))?,
+                    },
                 },
                 DecoderBlock::Upsample { channels: outputs } => {
                     let conv = Conv::new(channels, outputs, 3, &mut scope)?;
                     channels = outputs;
-                    Block::Upsample(conv)
+                    Block::Upsample(conv, if config.groups.is_some() { Activation::None } else { Activation::Relu })
                 }
             });
         }
+        let last_norm = config.groups.map(|groups| NormSilu::new(channels, groups, &mut scope.at("last_norm")));
+        let last_norm = last_norm.transpose()?;
         let last = Conv::new(channels, picture_channels, 3, &mut scope.at("last"))?;
-        Ok(Self { grid, first, grid_bias, blocks, last })
+        Ok(Self { grid, first, grid_bias, blocks, last_norm, last })
     }
 
     /// [P, B, d] to [B, channels, height, width].
@@ -77,6 +85,9 @@ impl Decoder {
         for block in &self.blocks {
             x = block.forward(&x)?;
         }
+        if let Some(norm) = &self.last_norm {
+            x = norm.forward(&x)?;
+        }
         self.last.forward(&x)
     }
 }
@@ -87,7 +98,9 @@ impl Block {
             Self::Conv(conv, Activation::Relu) => Ok(ops::relu(&conv.forward(x)?)?),
             Self::Conv(conv, Activation::None) => conv.forward(x),
             Self::Residual { first, second } => Ok((x + second.forward(&ops::relu(&first.forward(x)?)?)?)?),
-            Self::Upsample(conv) => Ok(ops::relu(&conv.forward_upsampled(x)?)?),
+            Self::NormResidual(residual) => residual.forward(x),
+            Self::Upsample(conv, Activation::Relu) => Ok(ops::relu(&conv.forward_upsampled(x)?)?),
+            Self::Upsample(conv, Activation::None) => conv.forward_upsampled(x),
         }
     }
 }

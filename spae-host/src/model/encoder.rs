@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 
-use super::layers::{Conv, Linear, NormSilu, Scope, unit_last};
+use super::layers::{Conv, Linear, NormResidual, NormSilu, Scope, unit_last};
 use crate::config::{self, EncoderBlock};
 use crate::ops;
 
@@ -22,7 +22,7 @@ pub struct Encoder {
 enum Block {
     Stem(Conv),
     Down(Conv),
-    Residual { first_norm: NormSilu, first: Conv, second_norm: NormSilu, second: Conv },
+    Residual(NormResidual),
     Context(Linear),
 }
 
@@ -48,12 +48,9 @@ impl Encoder {
                     channels = outputs;
                     Block::Down(conv)
                 }
-                EncoderBlock::Residual {} => Block::Residual {
-                    first_norm: NormSilu::new(channels, config.groups, &mut scope.at("first_norm"))?,
-                    first: Conv::new(channels, channels, 3, &mut scope.at("first"))?,
-                    second_norm: NormSilu::new(channels, config.groups, &mut scope.at("second_norm"))?,
-                    second: Conv::new(channels, channels, 3, &mut scope.at("second"))?,
-                },
+                EncoderBlock::Residual {} => {
+                    Block::Residual(NormResidual::new(channels, channels, config.groups, &mut scope)?)
+                }
                 EncoderBlock::Context {} => {
                     Block::Context(Linear::new(channels * CONTEXT_SIDE * CONTEXT_SIDE, channels, &mut scope)?)
                 }
@@ -81,10 +78,7 @@ impl Block {
         match self {
             Self::Stem(conv) => Ok(ops::silu(&conv.forward(x)?)?),
             Self::Down(conv) => conv.forward(x),
-            Self::Residual { first_norm, first, second_norm, second } => {
-                let inner = first.forward(&first_norm.forward(x)?)?;
-                Ok((x + second.forward(&second_norm.forward(&inner)?)?)?)
-            }
+            Self::Residual(residual) => residual.forward(x),
             Self::Context(linear) => {
                 let (images, channels, height, width) = x.dims4()?;
                 let side = CONTEXT_SIDE;

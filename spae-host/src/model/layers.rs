@@ -83,6 +83,32 @@ impl NormSilu {
     }
 }
 
+/// x + conv(act(conv(act(x)))), 3×3 each, act = SiLU after group norm.
+#[derive(Debug)]
+pub(super) struct NormResidual {
+    first_norm: NormSilu,
+    first: Conv,
+    second_norm: NormSilu,
+    second: Conv,
+}
+
+impl NormResidual {
+    /// `hidden` channels between the two convolutions.
+    pub(super) fn new(channels: usize, hidden: usize, groups: usize, scope: &mut Scope<'_>) -> Result<Self> {
+        Ok(Self {
+            first_norm: NormSilu::new(channels, groups, &mut scope.at("first_norm"))?,
+            first: Conv::new(channels, hidden, 3, &mut scope.at("first"))?,
+            second_norm: NormSilu::new(hidden, groups, &mut scope.at("second_norm"))?,
+            second: Conv::new(hidden, channels, 3, &mut scope.at("second"))?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let inner = self.first.forward(&self.first_norm.forward(x)?)?;
+        Ok((x + self.second.forward(&self.second_norm.forward(&inner)?)?)?)
+    }
+}
+
 /// `weight` [out, in], `bias` [out], on rows [B, in].
 #[derive(Debug)]
 pub(super) struct Linear {

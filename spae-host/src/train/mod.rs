@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::codebook::Codebook;
 use crate::config::{self, Config};

@@ -91,7 +91,11 @@ fn a_run_that_was_resumed_equals_one_that_was_not() {
 #[test]
 fn every_weight_gets_a_gradient_and_moves() {
     let place = Place::new();
-    for mode in [&["codebook.mode=projected"][..], &["codebook.mode=strict", "codebook.width=8"]] {
+    for mode in [
+        &["codebook.mode=projected"][..],
+        &["codebook.mode=strict", "codebook.width=8"],
+        &["decoder.groups=1", "name=normalised"],
+    ] {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
         let words = codebook(&config).unwrap();
