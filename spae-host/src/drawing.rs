@@ -3,6 +3,7 @@
 //! Knows texts, words and pictures; knows no tensors and no files.
 
 use anyhow::{Result, anyhow, bail};
+use rayon::prelude::*;
 use serde::Serialize;
 use spae_core::canvas::Canvas;
 use spae_core::model::Model;
@@ -88,18 +89,43 @@ pub fn draw(
     Ok(Drawing { layers: pictures, picture, words, unknown, first_surplus, surplus: summary.surplus as usize, missing })
 }
 
+/// The whole pictures of many encodings' ids by layer, spread over all threads; without texts, so without their faults.
+///
+/// # Errors
+/// If an id has no word in `model`.
+pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Picture>> {
+    let drawn = encodings.par_iter().map_init(
+        || vec![0.0; model.scratch_len()],
+        |scratch, tokens| {
+            check_ids(model, tokens)?;
+            let mut canvas = Canvas::new(model, scratch)?;
+            for (layer, ids) in tokens.iter().enumerate() {
+                ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
+                canvas.complete(layer);
+            }
+            Ok(Picture::of(&mut canvas))
+        },
+    );
+    drawn.collect()
+}
+
 /// The pictures of all layers from an encoding's ids by layer: through their canonical text, as a device gets them.
 ///
 /// # Errors
 /// If an id has no word in `model`: then encoder and model are not of the same training.
 pub fn draw_tokens(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<Drawing> {
-    let lexicon = model.lexicon();
-    let ids = tokens.concat();
-    if let Some(id) = ids.iter().find(|&&id| id >= lexicon.len()) {
-        bail!("word {id} does not exist among {}: encoder and model are not of the same training", lexicon.len());
-    }
+    check_ids(model, tokens)?;
+    let (lexicon, ids) = (model.lexicon(), tokens.concat());
     let word = |id| lexicon.word(id).map(|word| word.to_string()).unwrap_or_default();
     let text = text::canonical(model.pyramid(), &ids, word);
     let layers = model.pyramid().layers().len();
     draw(model, text.as_bytes(), UnknownPolicy::Error, layers).map_err(|fault| anyhow!("canonical text at {fault}"))
+}
+
+fn check_ids(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<()> {
+    let words = model.lexicon().len();
+    match tokens.iter().flatten().find(|&&id| id >= words) {
+        Some(id) => bail!("word {id} does not exist among {words}: encoder and model are not of the same training"),
+        None => Ok(()),
+    }
 }

@@ -127,10 +127,11 @@ pub fn export_loss(tokenizer: &Tokenizer, model: &Model<'_>, dataset: &Dataset, 
     for start in (0..count).step_by(BATCH) {
         let (samples, tokens) = encode(tokenizer, dataset, start..(start + BATCH).min(count))?;
         let trained = to_pictures(&tokenizer.decode(&tokens, layers)?)?;
-        for ((sample, tokens), trained) in samples.iter().zip(&tokens).zip(&trained) {
-            let (original, exported) = (original(tokenizer, sample)?, drawing::draw_tokens(model, tokens)?.picture);
+        let exported = drawing::draw_all(model, &tokens)?;
+        for ((sample, exported), trained) in samples.iter().zip(&exported).zip(&trained) {
+            let original = original(tokenizer, sample)?;
             before.add(psnr(&original, trained)?);
-            after.add(psnr(&original, &exported)?);
+            after.add(psnr(&original, exported)?);
             for difference in trained.pixels().iter().zip(exported.pixels()).map(|(a, b)| a.abs_diff(*b)) {
                 error.add(difference.into());
                 largest = largest.max(difference);

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
 use super::simd::{LANES, lane_sum};
 use super::storage::{is_cpu_f32, slice, tensor, with_slice};
+use super::winograd;
 
 /// 2-D convolution. `input` [N, C, H, W], `weight` [O, C, k, k], `bias` [O]; the result is [N, O, H', W'] with
 /// `H' = (H + 2 padding − k) / stride + 1`. Differentiable in all three.
@@ -173,6 +174,13 @@ impl ConvShape {
             stride,
             padding,
         })
+    }
+
+    /// The sizes, where Winograd's way can be gone and is the faster one.
+    fn winograd(&self) -> Option<winograd::Sizes> {
+        let Self { images, inputs, outputs, height, width, .. } = *self;
+        let sizes = winograd::Sizes { images, inputs, outputs, height, width };
+        ((self.kernel, self.stride, self.padding) == (3, 1, 1) && sizes.pays()).then_some(sizes)
     }
 
     fn output_shape(&self) -> Shape {
@@ -378,6 +386,9 @@ fn contract_images(windows: &Windows, weights: &PackedWeights, images: &[f32], b
 }
 
 fn forward(shape: &ConvShape, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    if let Some(sizes) = shape.winograd() {
+        return winograd::forward(sizes, input, weight, bias);
+    }
     let depth = shape.depth();
     let weights = PackedWeights::new(shape.outputs, depth, |row, k| weight[row * depth + k]);
     let mut output = vec![0.0; shape.images * shape.outputs * shape.output_plane()];
@@ -388,6 +399,9 @@ fn forward(shape: &ConvShape, input: &[f32], weight: &[f32], bias: Option<&[f32]
 /// `dX[c, s·u + r − p] = Σ_{o, j} W[o, c, r + s·j] · dY[o, u − j]`, one convolution for each residue r (row and column)
 /// of the padded input's coordinate modulo the stride s.
 fn input_gradient(shape: &ConvShape, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+    if let Some(sizes) = shape.winograd() {
+        return winograd::input_gradient(sizes, weight, grad);
+    }
     let (kernel, stride, padding) = (shape.kernel, shape.stride, shape.padding);
     let mut out = vec![0.0; shape.images * shape.inputs * shape.input_plane()];
     // u of the first and the last input row over all residues, and the zeros that u − j needs before.
@@ -481,6 +495,9 @@ pub(super) fn image_chunks(images: usize, column_blocks: usize) -> (usize, usize
 }
 
 fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
+    if let Some(sizes) = shape.winograd() {
+        return winograd::weight_gradient(sizes, input, grad);
+    }
     let windows = shape.windows();
     let (input_len, grad_len) = (shape.inputs * shape.input_plane(), shape.outputs * shape.output_plane());
     let weights = shape.outputs * shape.depth();
@@ -557,7 +574,7 @@ mod tests {
     }
 
     /// Images, input and output channels, height, width, kernel, stride, padding.
-    const SHAPES: [[usize; 8]; 14] = [
+    const SHAPES: [[usize; 8]; 18] = [
         [3, 5, 7, 16, 16, 3, 1, 1],
         [2, 3, 13, 9, 11, 3, 1, 1],
         [2, 4, 1, 8, 8, 4, 2, 1],
@@ -572,6 +589,11 @@ mod tests {
         [1, 2, 2, 1, 1, 3, 1, 1],
         [2, 2, 3, 6, 7, 3, 1, 0],
         [2, 2, 3, 5, 4, 3, 1, 2],
+        // Large enough for Winograd's way: several images a group, several groups an image, odd sides.
+        [17, 32, 34, 8, 8, 3, 1, 1],
+        [2, 33, 32, 32, 40, 3, 1, 1],
+        [5, 40, 32, 15, 23, 3, 1, 1],
+        [300, 32, 32, 1, 2, 3, 1, 1],
     ];
 
     #[test]
@@ -612,9 +634,9 @@ mod tests {
 
     #[test]
     fn does_not_depend_on_the_number_of_threads() -> Result<()> {
-        for (images, width) in [(1, 16), (5, 8), (33, 7)] {
+        for (images, width, channels) in [(1, 16, 7), (5, 8, 7), (33, 7, 7), (33, 16, 32)] {
             let (x, weight, bias) =
-                (variable(1, &[images, 7, 8, width])?, variable(2, &[13, 7, 3, 3])?, variable(3, &[13])?);
+                (variable(1, &[images, channels, 8, width])?, variable(2, &[33, channels, 3, 3])?, variable(3, &[33])?);
             assert_independent_of_threads(|| {
                 let output = conv2d(&x, &weight, Some(&bias), 1, 1)?;
                 let mut results = gradients(&output, &[&x, &weight, &bias])?;

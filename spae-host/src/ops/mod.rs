@@ -15,6 +15,7 @@ mod nearest;
 mod simd;
 mod storage;
 mod upsample_conv2d;
+mod winograd;
 
 pub use activation::{relu, silu};
 pub use conv2d::conv2d;

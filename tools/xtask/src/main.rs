@@ -3,6 +3,7 @@
 mod checks;
 mod command;
 mod curve;
+mod peers;
 mod qemu;
 mod tidy;
 
@@ -35,6 +36,8 @@ enum Job {
     Qemu(qemu::Options),
     /// Draws a training run's curve as an SVG
     Curve(curve::Options),
+    /// Times ours beside PyTorch, FAISS and ONNX Runtime, in turns, and prints ratios
+    Peers(peers::Options),
 }
 
 fn main() -> Result<()> {
@@ -54,5 +57,6 @@ fn main() -> Result<()> {
         Job::Test => checks::test(),
         Job::Qemu(options) => qemu::run(&options),
         Job::Curve(options) => curve::run(&options),
+        Job::Peers(options) => peers::run(&options),
     }
 }

@@ -6,11 +6,12 @@ use serde_json::Value;
 use crate::command::{cargo, output};
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 10] = [
+const UNITS: [(&str, &[&str]); 11] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
     ("judge", &["spae-core", "spae-host"]),
+    ("peers", &["spae-core", "spae-host"]),
     ("xtask", &["spae-core"]),
     ("spae-app", &["spae-core"]),
     ("spae-model", &["spae-core"]),

@@ -1,0 +1,132 @@
+//! One piece of work, done by both sides in turns.
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::peer::Peer;
+use crate::timing::{Timing, Work, median, time};
+
+/// What is compared with what.
+pub(crate) struct Case<'m> {
+    pub(crate) name: String,
+    /// The ratio that is promised.
+    pub(crate) limit: f64,
+    /// Makes our work ready.
+    pub(crate) ours: Box<dyn FnOnce() -> Result<Ours<'m>> + 'm>,
+    pub(crate) other: Other<'m>,
+}
+
+/// Our work, and what it computes where that is compared.
+pub(crate) struct Ours<'m> {
+    pub(crate) work: Work<'m>,
+    pub(crate) answer: Option<Value>,
+}
+
+impl<'m> From<Work<'m>> for Ours<'m> {
+    fn from(work: Work<'m>) -> Self {
+        Self { work, answer: None }
+    }
+}
+
+/// The other side.
+pub(crate) enum Other<'m> {
+    /// What the peer is asked to make ready.
+    Peer(Value),
+    /// Smaller work of our own, of which ours should take so many times the time.
+    Ours { times: f64, work: Box<dyn FnOnce() -> Result<Work<'m>> + 'm> },
+}
+
+/// A case's figures. Times are seconds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) ours: f64,
+    pub(crate) peer: f64,
+    pub(crate) ratio: f64,
+    #[serde(skip)]
+    pub(crate) limit: f64,
+    /// The most memory beyond what was there before, in bytes.
+    #[serde(skip)]
+    pub(crate) memory: u64,
+    /// The share of the answers that agree, where they are compared.
+    #[serde(skip)]
+    pub(crate) agreement: Option<f64>,
+}
+
+/// The least share of the answers that must agree: where two words are equally near, rounding decides.
+const AGREEMENT: f64 = 0.995;
+
+impl Case<'_> {
+    /// Times both sides in turns; medians over the rounds.
+    pub(crate) fn measure(self, peer: &mut Peer, quick: bool) -> Result<Row> {
+        let (rounds, least) = if quick { (3, 0.05) } else { (7, 0.2) };
+        let Ours { mut work, answer } = (self.ours)()?;
+        let mut smaller;
+        let (times, mut other): (f64, Box<dyn FnMut(u32) -> Result<Timing>>) = match self.other {
+            Other::Peer(request) => {
+                peer.prepare(&request)?;
+                (1.0, Box::new(|repetitions| peer.run(repetitions)))
+            }
+            Other::Ours { times, work } => {
+                smaller = work()?;
+                (times, Box::new(move |repetitions| time(&mut smaller, repetitions)))
+            }
+        };
+        // The first time of each is slower; it also says how often to repeat.
+        let repetitions = |timing: Timing| (least / timing.seconds).ceil().clamp(1.0, 1e4) as u32;
+        time(&mut work, 1)?;
+        other(1)?;
+        let (our_count, other_count) = (repetitions(time(&mut work, 1)?), repetitions(other(1)?));
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            ours.push(time(&mut work, our_count)?);
+            others.push(other(other_count)?);
+        }
+        drop((work, other));
+        let agreement = answer.map(|answer| agreement(&answer, &peer.answer()?)).transpose()?;
+        let seconds = |timings: &[Timing]| median(timings.iter().map(|timing| timing.seconds));
+        let (ours_seconds, peer_seconds) = (seconds(&ours), times * seconds(&others));
+        Ok(Row {
+            name: self.name,
+            ours: ours_seconds,
+            peer: peer_seconds,
+            ratio: ours_seconds / peer_seconds,
+            limit: self.limit,
+            memory: ours.iter().map(|timing| timing.memory).max().unwrap_or(0),
+            agreement,
+        })
+    }
+}
+
+/// The share of the numbers, in nested lists of one shape, that are the same.
+fn agreement(ours: &Value, theirs: &Value) -> Result<f64> {
+    let (mut ours_flat, mut theirs_flat) = (Vec::new(), Vec::new());
+    flatten(ours, &mut ours_flat);
+    flatten(theirs, &mut theirs_flat);
+    ensure!(ours_flat.len() == theirs_flat.len(), "{} answers, the peer has {}", ours_flat.len(), theirs_flat.len());
+    let same = ours_flat.iter().zip(&theirs_flat).filter(|(ours, theirs)| ours == theirs).count();
+    let share = same as f64 / ours_flat.len().max(1) as f64;
+    ensure!(share >= AGREEMENT, "only {:.2} % of the answers agree", 100.0 * share);
+    Ok(share)
+}
+
+fn flatten(value: &Value, numbers: &mut Vec<u64>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| flatten(value, numbers)),
+        value => numbers.extend(value.as_u64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn answers_are_compared_number_by_number() {
+        assert_eq!(agreement(&json!([[1, 2], [3, 4]]), &json!([1, 2, 3, 4])).unwrap(), 1.0);
+        assert!(agreement(&json!([1, 2]), &json!([1, 3])).is_err());
+        assert!(agreement(&json!([1, 2]), &json!([1])).is_err());
+    }
+}
