@@ -112,7 +112,7 @@ pub(crate) fn all_finite_f16(bytes: &[u8]) -> bool {
 /// Rows to be written.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows<'r> {
-    /// `scales` [d], `values` [V × d].
+    /// `scales` `[d]`, `values` [V × d].
     Int8 {
         /// One scale a column.
         scales: &'r [f32],

@@ -76,7 +76,7 @@ impl Port {
         Ok(Self { name: name.to_owned(), writer, lines, shared, byte_time })
     }
 
-    /// Sends at most [`PIECE`] of `bytes`, no faster than the line; how many. Waits up to `patience` while the board
+    /// Sends at most `PIECE` of `bytes`, no faster than the line; how many. Waits up to `patience` while the board
     /// asks to.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub fn write<D: Serialize>(path: &Path, kind: &str, tensors: &Tensors, document:
     replace(path, &bytes)
 }
 
-/// Reads a file that [`write`] has written with the same `kind`.
+/// Reads a file that [`write()`] has written with the same `kind`.
 ///
 /// # Errors
 /// If the file is missing, damaged, or of another kind.

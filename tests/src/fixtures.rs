@@ -17,7 +17,7 @@ use spae_core::pyramid::{Pyramid, Shape};
 pub enum StoredRows {
     /// One scale a column, values [V × d].
     Int8 {
-        /// [d].
+        /// `[d]`.
         scales: Vec<f32>,
         /// Row-major.
         values: Vec<i8>,
@@ -75,7 +75,7 @@ impl Fixture {
         })
     }
 
-    /// e(k) of word `id`, [d].
+    /// e(k) of word `id`, `[d]`.
     pub fn row(&self, id: usize) -> Vec<f32> {
         let range = id * self.width..(id + 1) * self.width;
         match &self.rows {

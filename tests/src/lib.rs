@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`container`] | model files taken apart and sealed again, for attacks |
 //! | [`fixtures`] | tiny models with seeded weights, and texts for them |
-//! | [`reference`] | a decoder written straight from the design's equations, sharing no code with spae-core |
+//! | [`reference`](mod@reference) | a decoder written straight from the design's equations, sharing no code with spae-core |
 //! | [`suites`] | what every runtime must do; the runtimes are in `tests/`, one file each |
 //! | [`vocabulary`] | word lists of any script, for properties |
 //!

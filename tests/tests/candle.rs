@@ -22,7 +22,7 @@ use spae_tests::suites::quantising::{self, Golden, Quantiser};
 struct Candle;
 
 impl Quantiser for Candle {
-    fn quantise(&mut self, golden: &Golden) -> Result<(Vec<Vec<u32>>, Vec<Vec<f32>>)> {
+    fn quantise(&mut self, golden: &Golden) -> Result<quantising::Quantised> {
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
         let (area, width) = (golden.pyramid.grid().area(), golden.width);
         let quantizer = Quantizer::new(&golden.pyramid)?;

@@ -256,7 +256,7 @@ fn padding_that_is_not_zero_is_refused() {
     let mut file = small();
     let sections = Container::open(&file).sections;
     let mut end = HEADER + SECTIONS * container::ENTRY;
-    for section in sections.iter() {
+    for section in &sections {
         end += section.len();
         if !section.len().is_multiple_of(4) {
             break;

@@ -101,7 +101,7 @@ impl Stage {
         self.spec.channels as usize * self.stride()
     }
 
-    /// Weights, biases included: the grid bias [h × w × d], or a bias [channels] and the taps.
+    /// Weights, biases included: the grid bias [h × w × d], or a bias `[channels]` and the taps.
     pub fn weight_count(&self) -> usize {
         // At most 2²⁶ or 9·2²⁰: the sides of a grid and the channels are limited.
         let channels = usize::from(self.spec.channels);

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-/// w = sg(L_appearance / (L_semantic + ε)), at most `max_ratio`, for each image: [B].
+/// w = sg(L_appearance / (L_semantic + ε)), at most `max_ratio`, for each image: `[B]`.
 ///
 /// # Errors
 /// If the shapes differ.

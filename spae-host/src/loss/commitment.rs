@@ -7,7 +7,7 @@ use super::squared_distance;
 use crate::config::CommitmentLayers;
 use crate::quantizer::Quantizer;
 
-/// The mean over covered positions of ‖Z − sg(Ẑ_≤l)‖², summed over layers or of the last one alone: [B].
+/// The mean over covered positions of ‖Z − sg(Ẑ_≤l)‖², summed over layers or of the last one alone: `[B]`.
 ///
 /// # Errors
 /// If `z` and the averages, [P, B, d] each, are not over the quantiser's grid.

@@ -1,4 +1,4 @@
-//! What training minimises, one term a file; every term is one value for each image, [B].
+//! What training minimises, one term a file; every term is one value for each image, `[B]`.
 //!
 //! L = E_I [L_appearance + α·w·L_semantic] (Eq. 9) with L_appearance = reconstruction + β·commitment + pull. Knows
 //! tensors and their shapes; knows no networks and no optimiser.

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::squared_distance;
 
-/// The mean over positions of ‖sg(Z) − Ẑ‖² for the whole pyramid's Ẑ, [P, B, d] each: [B].
+/// The mean over positions of ‖sg(Z) − Ẑ‖² for the whole pyramid's Ẑ, [P, B, d] each: `[B]`.
 ///
 /// # Errors
 /// If the shapes differ.

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use crate::config::Reconstruction;
 
-/// `decoded` against `images`, both [B, channels, height, width] in [−1, 1]: [B].
+/// `decoded` against `images`, both [B, channels, height, width] in [−1, 1]: `[B]`.
 ///
 /// `mse` is the mean squared error of an image; `log` is `scale · ln(1 + mse / floor)`, which never gets negative.
 ///

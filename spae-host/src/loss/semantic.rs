@@ -5,7 +5,7 @@ use candle_core::Tensor;
 
 use crate::quantizer::Guided;
 
-/// The mean over guided layers and their tokens of `−log softmax(−‖z_l − e‖² / τ)[target]`: [B]. `targets` are the ids of
+/// The mean over guided layers and their tokens of `−log softmax(−‖z_l − e‖² / τ)[target]`: `[B]`. `targets` are the ids of
 /// each guided layer, [n_l, B]; `table` is [V, d]. Gradients reach Z and the table.
 ///
 /// # Errors

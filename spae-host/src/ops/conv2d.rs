@@ -1,22 +1,24 @@
 //! 2-D convolution with its gradients on the CPU.
 //!
-//! An image is copied once into zero-padded planes, one for each residue of row and column modulo the stride, so that
-//! every kernel tap reads consecutive values; [`contract`](super::contract) and [`correlate`](super::contract) do the
-//! arithmetic from there. The gradient of the input is itself a convolution of the output's gradient, one for each
+//! An image is copied once into zero-padded [`Planes`]; [`contract`](super::contract) and [`correlate`](super::contract)
+//! do the arithmetic from there. Wide 3×3 convolutions go [`winograd`]'s way. The gradient of the input is itself a convolution of the output's gradient, one for each
 //! residue. Images are spread over rayon's threads. Sums run in an order that the number of threads does not change:
 //! results are bit-identical for any number.
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
-use super::simd::{LANES, lane_sum};
-use super::storage::{is_cpu_f32, slice, tensor, with_slice};
+use super::biased::{self, Linear};
+use super::contract::{PackedWeights, ROW_BLOCK, contract, correlate};
+use super::partials::{image_chunks, sum_partials};
+use super::planes::{Planes, Windows};
+use super::simd::LANES;
+use super::storage::is_cpu_f32;
 use super::winograd;
 
-/// 2-D convolution. `input` [N, C, H, W], `weight` [O, C, k, k], `bias` [O]; the result is [N, O, H', W'] with
+/// 2-D convolution. `input` [N, C, H, W], `weight` [O, C, k, k], `bias` `[O]`; the result is [N, O, H', W'] with
 /// `H' = (H + 2 padding − k) / stride + 1`. Differentiable in all three.
 ///
 /// Tensors that are not f32 on the CPU take candle's own operations.
@@ -32,106 +34,36 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: us
             None => Ok(output),
         };
     }
-    let op = Conv2d { stride, padding };
-    let (input, weight) = (input.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => input.apply_op3(&weight, &bias.contiguous()?, op),
-        None => input.apply_op2(&weight, op),
-    }
+    let shape = ConvShape::new(input.dims(), weight.dims(), bias.map(Tensor::dims), stride, padding)?;
+    biased::apply(shape, input, weight, bias)
 }
 
-struct Conv2d {
-    stride: usize,
-    padding: usize,
-}
+impl Linear for ConvShape {
+    const NAME: &'static str = "conv2d";
 
-impl CustomOp2 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
+    fn output_shape(&self) -> Shape {
+        Shape::from((self.images, self.outputs, self.output_height, self.output_width))
     }
 
-    fn cpu_fwd(
-        &self,
-        input: &CpuStorage,
-        il: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape = ConvShape::new(il.dims(), wl.dims(), self.stride, self.padding)?;
-        let output = forward(&shape, slice(input, il)?, slice(weight, wl)?, None);
-        Ok((CpuStorage::F32(output), shape.output_shape()))
-    }
-
-    fn bwd(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (input, weight, _) = self.gradients(input, weight, None, grad)?;
-        Ok((input, weight))
-    }
-}
-
-impl CustomOp3 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        input: &CpuStorage,
-        il: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape = ConvShape::new(il.dims(), wl.dims(), self.stride, self.padding)?;
-        if bl.dims() != [shape.outputs] {
-            bail!("conv2d: the bias has shape {:?}, the kernel {:?} needs [{}]", bl.dims(), wl.dims(), shape.outputs);
+    fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        match self.winograd() {
+            Some(sizes) => winograd::forward(sizes, input, weight, bias),
+            None => forward(self, input, weight, bias),
         }
-        let output = forward(&shape, slice(input, il)?, slice(weight, wl)?, Some(slice(bias, bl)?));
-        Ok((CpuStorage::F32(output), shape.output_shape()))
     }
 
-    fn bwd(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        self.gradients(input, weight, Some(bias), grad)
+    fn input_gradient(&self, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+        match self.winograd() {
+            Some(sizes) => winograd::input_gradient(sizes, weight, grad),
+            None => input_gradient(self, weight, grad),
+        }
     }
-}
 
-impl Conv2d {
-    /// The gradients of the operands that are part of a graph.
-    fn gradients(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let shape = ConvShape::new(input.dims(), weight.dims(), self.stride, self.padding)?;
-        with_slice(grad, |grad| {
-            let of_input = input.track_op().then(|| {
-                let values = with_slice(weight, |weight| Ok(input_gradient(&shape, weight, grad)))?;
-                tensor(values, input.shape().clone())
-            });
-            let of_weight = weight.track_op().then(|| {
-                let values = with_slice(input, |input| Ok(weight_gradient(&shape, input, grad)))?;
-                tensor(values, weight.shape().clone())
-            });
-            let of_bias = bias
-                .filter(|bias| bias.track_op())
-                .map(|bias| tensor(bias_gradient(shape.outputs, shape.output_plane(), grad), bias.shape().clone()));
-            Ok((of_input.transpose()?, of_weight.transpose()?, of_bias.transpose()?))
-        })
+    fn weight_gradient(&self, input: &[f32], grad: &[f32]) -> Vec<f32> {
+        match self.winograd() {
+            Some(sizes) => winograd::weight_gradient(sizes, input, grad),
+            None => weight_gradient(self, input, grad),
+        }
     }
 }
 
@@ -150,13 +82,16 @@ struct ConvShape {
 }
 
 impl ConvShape {
-    fn new(input: &[usize], weight: &[usize], stride: usize, padding: usize) -> Result<Self> {
+    fn new(input: &[usize], weight: &[usize], bias: Option<&[usize]>, stride: usize, padding: usize) -> Result<Self> {
         let (&[images, inputs, height, width], &[outputs, weight_inputs, kernel, kernel_width]) = (input, weight)
         else {
             bail!("conv2d: expected an input [N, C, H, W] and a kernel [O, C, k, k], got {input:?} and {weight:?}");
         };
         if weight_inputs != inputs || kernel_width != kernel {
             bail!("conv2d: the kernel {weight:?} does not fit the input {input:?}: expected [O, {inputs}, k, k]");
+        }
+        if bias.is_some_and(|bias| bias != [outputs]) {
+            bail!("conv2d: the bias {bias:?} does not fit the kernel {weight:?}: expected [{outputs}]");
         }
         if kernel == 0 || stride == 0 || height + 2 * padding < kernel || width + 2 * padding < kernel {
             bail!("conv2d: kernel {kernel}, stride {stride} and padding {padding} do not fit the input {input:?}");
@@ -181,10 +116,6 @@ impl ConvShape {
         let Self { images, inputs, outputs, height, width, .. } = *self;
         let sizes = winograd::Sizes { images, inputs, outputs, height, width };
         ((self.kernel, self.stride, self.padding) == (3, 1, 1) && sizes.pays()).then_some(sizes)
-    }
-
-    fn output_shape(&self) -> Shape {
-        Shape::from((self.images, self.outputs, self.output_height, self.output_width))
     }
 
     fn input_plane(&self) -> usize {
@@ -214,131 +145,6 @@ impl ConvShape {
         let offsets = (0..self.inputs).flat_map(|c| taps.clone().map(move |tap| (c, tap)));
         let offsets = offsets.map(|(c, (row, column))| planes.offset(c, row, column)).collect();
         Windows::new(planes, offsets, 0..self.output_height, 0..self.output_width)
-    }
-}
-
-/// Zero-padded copies of an image's channels, one plane for each residue of row and column modulo the stride.
-struct Planes {
-    channels: usize,
-    /// Height and width of a channel before padding.
-    source: (usize, usize),
-    stride: usize,
-    /// Rows and columns of zeros above and to the left.
-    before: (usize, usize),
-    /// Height and width of one plane.
-    size: (usize, usize),
-}
-
-impl Planes {
-    /// Where the value at `row`, `column` of the padded channel lies.
-    fn offset(&self, channel: usize, row: usize, column: usize) -> u32 {
-        let stride = self.stride;
-        let plane = (channel * stride + row % stride) * stride + column % stride;
-        ((plane * self.size.0 + row / stride) * self.size.1 + column / stride) as u32
-    }
-
-    fn len(&self) -> usize {
-        self.channels * self.stride * self.stride * self.size.0 * self.size.1
-    }
-
-    /// Whether the image itself already is what [`Self::fill`] would write.
-    fn is_identity(&self) -> bool {
-        self.stride == 1 && self.before == (0, 0) && self.source == self.size
-    }
-
-    /// Copies `image` [channels, source] into `padded`, whose other values stay as they are (zero).
-    fn fill(&self, image: &[f32], padded: &mut [f32]) {
-        let (height, width) = self.source;
-        let (plane_height, plane_width) = self.size;
-        let stride = self.stride;
-        // Of the source's rows (columns), those with a place in the planes.
-        let rows = height.min((plane_height * stride).saturating_sub(self.before.0));
-        let columns = width.min((plane_width * stride).saturating_sub(self.before.1));
-        for channel in 0..self.channels {
-            for row in 0..rows {
-                let source = &image[(channel * height + row) * width..][..columns];
-                let padded_row = row + self.before.0;
-                if stride == 1 {
-                    let start = self.offset(channel, padded_row, self.before.1) as usize;
-                    padded[start..start + columns].copy_from_slice(source);
-                    continue;
-                }
-                for first in 0..stride.min(columns) {
-                    let start = self.offset(channel, padded_row, first + self.before.1) as usize;
-                    let source = source[first..].iter().step_by(stride);
-                    padded[start..].iter_mut().zip(source).for_each(|(padded, &value)| *padded = value);
-                }
-            }
-        }
-    }
-}
-
-/// A [`Gather`] over [`Planes`] and where its columns go in the output.
-struct Windows {
-    planes: Planes,
-    gather: Gather,
-    /// Height and width of the outputs.
-    size: (usize, usize),
-    /// Columns of the gather from one output row to the next; more than the width where a row is no multiple of the
-    /// vector: then rows run on through the padding and the values between them mean nothing.
-    pitch: usize,
-}
-
-impl Windows {
-    /// Outputs at `rows` × `columns` of the planes.
-    fn new(planes: Planes, offsets: Vec<u32>, rows: Range<usize>, columns: Range<usize>) -> Self {
-        let size = (rows.len(), columns.len());
-        let plane_width = planes.size.1;
-        let start = |row: usize| (row * plane_width + columns.start) as u32;
-        let (bases, pitch) = if size.1.is_multiple_of(LANES) {
-            let lanes = (0..size.1).step_by(LANES);
-            (rows.flat_map(|row| lanes.clone().map(move |x| start(row) + x as u32)).collect(), size.1)
-        } else {
-            let values = (size.0.max(1) - 1) * plane_width + size.1;
-            let first = start(rows.start);
-            ((0..values).step_by(LANES).map(|value| first + value as u32).collect(), plane_width)
-        };
-        Self { planes, gather: Gather::new(offsets, bases), size, pitch }
-    }
-
-    /// Whether the gather's columns are exactly the outputs in row-major order.
-    fn is_dense(&self) -> bool {
-        self.gather.columns() == self.size.0 * self.size.1
-    }
-
-    fn padded_len(&self) -> usize {
-        self.planes.len().max(self.gather.extent())
-    }
-
-    /// A buffer for [`Self::padded`]; empty where the image is used as it is.
-    fn padded_buffer(&self) -> Vec<f32> {
-        if self.borrows() { Vec::new() } else { vec![0.0; self.padded_len()] }
-    }
-
-    fn borrows(&self) -> bool {
-        self.planes.is_identity() && self.planes.len() >= self.gather.extent()
-    }
-
-    /// The padded image: written into `buffer`, or the image itself.
-    fn padded<'a>(&self, image: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
-        if self.borrows() {
-            return image;
-        }
-        self.planes.fill(image, buffer);
-        buffer
-    }
-
-    /// Rows of the gather's columns from dense outputs; columns that are no output become zero.
-    fn spread(&self, outputs: &[f32], columns: &mut [f32]) {
-        let (height, width) = self.size;
-        for (outputs, columns) in
-            outputs.chunks_exact(height * width).zip(columns.chunks_exact_mut(self.gather.columns()))
-        {
-            columns.fill(0.0);
-            for (row, outputs) in outputs.chunks_exact(width).enumerate() {
-                columns[row * self.pitch..][..width].copy_from_slice(outputs);
-            }
-        }
     }
 }
 
@@ -386,9 +192,6 @@ fn contract_images(windows: &Windows, weights: &PackedWeights, images: &[f32], b
 }
 
 fn forward(shape: &ConvShape, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    if let Some(sizes) = shape.winograd() {
-        return winograd::forward(sizes, input, weight, bias);
-    }
     let depth = shape.depth();
     let weights = PackedWeights::new(shape.outputs, depth, |row, k| weight[row * depth + k]);
     let mut output = vec![0.0; shape.images * shape.outputs * shape.output_plane()];
@@ -399,9 +202,6 @@ fn forward(shape: &ConvShape, input: &[f32], weight: &[f32], bias: Option<&[f32]
 /// `dX[c, s·u + r − p] = Σ_{o, j} W[o, c, r + s·j] · dY[o, u − j]`, one convolution for each residue r (row and column)
 /// of the padded input's coordinate modulo the stride s.
 fn input_gradient(shape: &ConvShape, weight: &[f32], grad: &[f32]) -> Vec<f32> {
-    if let Some(sizes) = shape.winograd() {
-        return winograd::input_gradient(sizes, weight, grad);
-    }
     let (kernel, stride, padding) = (shape.kernel, shape.stride, shape.padding);
     let mut out = vec![0.0; shape.images * shape.inputs * shape.input_plane()];
     // u of the first and the last input row over all residues, and the zeros that u − j needs before.
@@ -486,18 +286,7 @@ fn interleave(
     });
 }
 
-/// Images that share one partial sum of a weight gradient, and those of them that are correlated together; neither
-/// depends on the number of threads.
-pub(super) fn image_chunks(images: usize, column_blocks: usize) -> (usize, usize) {
-    // Enough columns to outweigh the sums over lanes; no more partial sums than 16.
-    let together = (64 / column_blocks.max(1)).clamp(1, 8);
-    (images.div_ceil(16).next_multiple_of(together), together)
-}
-
 fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
-    if let Some(sizes) = shape.winograd() {
-        return winograd::weight_gradient(sizes, input, grad);
-    }
     let windows = shape.windows();
     let (input_len, grad_len) = (shape.inputs * shape.input_plane(), shape.outputs * shape.output_plane());
     let weights = shape.outputs * shape.depth();
@@ -536,31 +325,6 @@ fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
     let partials: Vec<Vec<f32>> =
         input.par_chunks(chunk * input_len).zip(grad.par_chunks(chunk * grad_len)).map(partial_of).collect();
     sum_partials(partials)
-}
-
-/// The sum of equally long vectors, in their order.
-pub(super) fn sum_partials(partials: Vec<Vec<f32>>) -> Vec<f32> {
-    let mut partials = partials.into_iter();
-    let mut total = partials.next().unwrap_or_default();
-    let rest: Vec<_> = partials.collect();
-    total.par_chunks_mut(4096).enumerate().for_each(|(block, total)| {
-        for partial in &rest {
-            total.iter_mut().zip(&partial[block * 4096..]).for_each(|(total, value)| *total += value);
-        }
-    });
-    total
-}
-
-/// `db[o] = Σ_{n, y, x} dY[n, o, y, x]`.
-pub(super) fn bias_gradient(outputs: usize, plane: usize, grad: &[f32]) -> Vec<f32> {
-    if outputs * plane == 0 {
-        return vec![0.0; outputs];
-    }
-    let partials: Vec<Vec<f32>> = grad
-        .par_chunks(outputs * plane)
-        .map(|image| image.chunks_exact(plane).map(|plane| lane_sum(plane, |value| value)).collect())
-        .collect();
-    if partials.is_empty() { vec![0.0; outputs] } else { sum_partials(partials) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::simd::{lane_sum, sigmoid, vectorised};
 use super::storage::{is_cpu_f32, slice, tensor, with_slice};
 
-/// Group normalisation of `x` [N, C, …] with `weight` [C] and `bias` [C], over `groups` groups of channels.
+/// Group normalisation of `x` [N, C, …] with `weight` `[C]` and `bias` `[C]`, over `groups` groups of channels.
 /// Differentiable in all three.
 ///
 /// # Errors
@@ -186,7 +186,7 @@ vectorised! {
 
 vectorised! {
     /// One image: from `x` and the output's gradient to the input's gradient and this image's part of the gradients of
-    /// weight and bias, [C] each.
+    /// weight and bias, `[C]` each.
     fn backward_image(
         affine: Affine<'_>,
         x: &[f32],

@@ -5,6 +5,7 @@
 //! for any number of threads.
 
 mod activation;
+mod biased;
 #[cfg(test)]
 mod check;
 mod contract;
@@ -12,6 +13,8 @@ mod conv2d;
 mod group_norm;
 mod heap;
 mod nearest;
+mod partials;
+mod planes;
 mod simd;
 mod storage;
 mod upsample_conv2d;

@@ -27,7 +27,7 @@ pub fn nearest(z: &Tensor, table: &Tensor) -> Result<Vec<u32>> {
     with_slice(z, |z| with_slice(table, |table| Ok(search(sizes, z, table, None).0)))
 }
 
-/// [`nearest`], and for each row `log Σ_k exp(−‖z − e_k‖² / temperature)` [N], differentiable in `z` and `table`.
+/// [`nearest`], and for each row `log Σ_k exp(−‖z − e_k‖² / temperature)` `[N]`, differentiable in `z` and `table`.
 ///
 /// # Errors
 /// As [`nearest`], or if the temperature is not above zero.

@@ -9,13 +9,15 @@
 //! which is 9 products for 4 outputs where the direct form has 36. An image becomes nine images of differences; each is
 //! contracted over the channels with its own tap. The gradients are the same nine contractions, transposed.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::biased::{self, Linear};
 use super::contract::{Gather, PackedWeights, contract, correlate};
-use super::conv2d::{bias_gradient, conv2d, image_chunks, sum_partials};
+use super::conv2d::conv2d;
+use super::partials::{image_chunks, sum_partials};
 use super::simd::{LANES, vectorised};
-use super::storage::{is_cpu_f32, slice, tensor, with_slice};
+use super::storage::is_cpu_f32;
 
 /// The taps of a transformed kernel.
 const TAPS: usize = 9;
@@ -23,7 +25,7 @@ const TAPS: usize = 9;
 const TRANSFORM: [[f32; 3]; 3] = [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]];
 
 /// 3×3 convolution with padding 1 of the nearest ×2 upsampling of `input` [N, C, H, W], with `weight` [O, C, 3, 3] and
-/// `bias` [O]; the result is [N, O, 2 H, 2 W]. Differentiable in all three.
+/// `bias` `[O]`; the result is [N, O, 2 H, 2 W]. Differentiable in all three.
 ///
 /// Tensors that are not f32 on the CPU take candle's own operations.
 ///
@@ -37,98 +39,7 @@ pub fn upsample_conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -
         let repeated = input.reshape((n, c, h, 1, w, 1))?.broadcast_as((n, c, h, 2, w, 2))?;
         return conv2d(&repeated.reshape((n, c, 2 * h, 2 * w))?, weight, bias, 1, 1);
     }
-    let (input, weight) = (input.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => input.apply_op3(&weight, &bias.contiguous()?, UpsampleConv2d(sizes)),
-        None => input.apply_op2(&weight, UpsampleConv2d(sizes)),
-    }
-}
-
-struct UpsampleConv2d(Sizes);
-
-impl CustomOp2 for UpsampleConv2d {
-    fn name(&self) -> &'static str {
-        "upsample_conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        input: &CpuStorage,
-        il: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let output = self.0.forward(slice(input, il)?, slice(weight, wl)?, None);
-        Ok((CpuStorage::F32(output), self.0.output_shape()))
-    }
-
-    fn bwd(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (input, weight, _) = self.gradients(input, weight, None, grad)?;
-        Ok((input, weight))
-    }
-}
-
-impl CustomOp3 for UpsampleConv2d {
-    fn name(&self) -> &'static str {
-        "upsample_conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        input: &CpuStorage,
-        il: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let output = self.0.forward(slice(input, il)?, slice(weight, wl)?, Some(slice(bias, bl)?));
-        Ok((CpuStorage::F32(output), self.0.output_shape()))
-    }
-
-    fn bwd(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        self.gradients(input, weight, Some(bias), grad)
-    }
-}
-
-impl UpsampleConv2d {
-    /// The gradients of the operands that are part of a graph.
-    fn gradients(
-        &self,
-        input: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let sizes = &self.0;
-        with_slice(grad, |grad| {
-            let of_input = input.track_op().then(|| {
-                let values = with_slice(weight, |weight| Ok(sizes.input_gradient(weight, grad)))?;
-                tensor(values, input.shape().clone())
-            });
-            let of_weight = weight.track_op().then(|| {
-                let values = with_slice(input, |input| Ok(sizes.weight_gradient(input, grad)))?;
-                tensor(values, weight.shape().clone())
-            });
-            let of_bias = bias
-                .filter(|bias| bias.track_op())
-                .map(|bias| tensor(bias_gradient(sizes.outputs, 4 * sizes.plane(), grad), bias.shape().clone()));
-            Ok((of_input.transpose()?, of_weight.transpose()?, of_bias.transpose()?))
-        })
-    }
+    biased::apply(sizes, input, weight, bias)
 }
 
 /// The sizes of one operation.
@@ -152,10 +63,6 @@ impl Sizes {
             bail!("upsample_conv2d: kernel {weight:?} and bias {bias:?} do not fit the input {input:?}");
         }
         Ok(Self { images, inputs, outputs, height, width })
-    }
-
-    fn output_shape(&self) -> Shape {
-        Shape::from((self.images, self.outputs, 2 * self.height, 2 * self.width))
     }
 
     /// Values of an input channel.
@@ -190,6 +97,14 @@ impl Sizes {
     fn gather(&self, channels: usize) -> Gather {
         let offsets = (0..channels).map(|channel| (channel * self.pitch()) as u32).collect();
         Gather::new(offsets, (0..self.columns()).step_by(LANES).map(|column| column as u32).collect())
+    }
+}
+
+impl Linear for Sizes {
+    const NAME: &'static str = "upsample_conv2d";
+
+    fn output_shape(&self) -> Shape {
+        Shape::from((self.images, self.outputs, 2 * self.height, 2 * self.width))
     }
 
     fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {

@@ -14,7 +14,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::contract::{Gather, PackedWeights, contract, correlate};
-use super::conv2d::sum_partials;
+use super::partials::sum_partials;
 use super::simd::{LANES, vectorised};
 
 /// Products of a tile.
@@ -107,7 +107,7 @@ fn gather(channels: usize, columns: usize) -> Gather {
     Gather::new(offsets, (0..columns).step_by(LANES).map(|column| column as u32).collect())
 }
 
-/// The convolution. `input` [N, C, H, W], `weight` [O, C, 3, 3], `bias` [O]; the result is [N, O, H, W].
+/// The convolution. `input` [N, C, H, W], `weight` [O, C, 3, 3], `bias` `[O]`; the result is [N, O, H, W].
 pub(super) fn forward(sizes: Sizes, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let kernel = transform_kernel(weight);
     let inputs = sizes.inputs;

@@ -25,7 +25,7 @@ pub struct Quantizer {
 /// One layer's place on the grid.
 #[derive(Debug)]
 struct Layer {
-    /// Grid positions of its tokens, [n].
+    /// Grid positions of its tokens, `[n]`.
     positions: Tensor,
     /// n + 1 with n the tokens there before, [n, 1, 1].
     visits: Tensor,
@@ -168,7 +168,7 @@ impl Quantizer {
         Ok(through.reshape((positions, images, width))?)
     }
 
-    /// The mean of `values` [P, B] over the positions that the first `layer + 1` layers cover, [B].
+    /// The mean of `values` [P, B] over the positions that the first `layer + 1` layers cover, `[B]`.
     ///
     /// # Errors
     /// If `values` is not over this grid.

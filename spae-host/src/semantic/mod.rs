@@ -1,6 +1,6 @@
 //! Which words mean what an image shows: similarities s′(I, k) and the pools C_l(I) of target words (Eqs. 4 and 6).
 //!
-//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label ([`captions`]), or an image
+//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label (`captions`), or an image
 //! encoder that shares its space with text, such as CLIP's. Knows no quantiser and no loss.
 
 mod captions;

@@ -103,7 +103,7 @@ impl<'o> Objective<'o> {
         Ok((total.mean_all()?, terms))
     }
 
-    /// The reconstruction of each image, [B]: whole, from a random prefix, or both.
+    /// The reconstruction of each image, `[B]`: whole, from a random prefix, or both.
     fn reconstruction(
         &self,
         batch: &Batch,
@@ -147,7 +147,7 @@ impl<'o> Objective<'o> {
         }
     }
 
-    /// `L_appearance + α·w·L_semantic`, [B].
+    /// `L_appearance + α·w·L_semantic`, `[B]`.
     #[expect(clippy::too_many_arguments, reason = "the second half of one function, with that function's values")]
     fn guide(
         &self,

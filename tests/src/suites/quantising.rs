@@ -60,13 +60,16 @@ fn floats(value: &Value) -> Vec<f32> {
     }
 }
 
+/// The ids of every layer, row-major, and Ẑ [h × w × width] after every layer, uncovered positions filled.
+pub type Quantised = (Vec<Vec<u32>>, Vec<Vec<f32>>);
+
 /// Something that quantises and averages.
 pub trait Quantiser {
-    /// The ids of every layer, row-major, and Ẑ [h × w × width] after every layer, uncovered positions filled.
+    /// Quantises the golden file's Z with its codebook.
     ///
     /// # Errors
     /// Whatever keeps the quantiser from it.
-    fn quantise(&mut self, golden: &Golden) -> Result<(Vec<Vec<u32>>, Vec<Vec<f32>>)>;
+    fn quantise(&mut self, golden: &Golden) -> Result<Quantised>;
 }
 
 /// Holds a quantiser to one golden file.
@@ -141,7 +144,7 @@ pub fn generate(script: &Path, seed: u64, shape: &str) -> Result<Option<Golden>>
 pub struct Core;
 
 impl Quantiser for Core {
-    fn quantise(&mut self, golden: &Golden) -> Result<(Vec<Vec<u32>>, Vec<Vec<f32>>)> {
+    fn quantise(&mut self, golden: &Golden) -> Result<Quantised> {
         let Golden { pyramid, width, codebook, z, .. } = golden;
         let mut scratch = vec![f32::NAN; quantise_len(pyramid, *width)];
         let mut all = Vec::new();

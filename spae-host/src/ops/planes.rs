@@ -1,0 +1,132 @@
+//! How a convolution sees an image: as zero-padded planes, one for each residue of row and column modulo the stride, so
+//! that every kernel tap reads consecutive values.
+
+use std::ops::Range;
+
+use super::contract::Gather;
+use super::simd::LANES;
+
+/// Zero-padded copies of an image's channels, one plane for each residue of row and column modulo the stride.
+pub(super) struct Planes {
+    pub(super) channels: usize,
+    /// Height and width of a channel before padding.
+    pub(super) source: (usize, usize),
+    pub(super) stride: usize,
+    /// Rows and columns of zeros above and to the left.
+    pub(super) before: (usize, usize),
+    /// Height and width of one plane.
+    pub(super) size: (usize, usize),
+}
+
+impl Planes {
+    /// Where the value at `row`, `column` of the padded channel lies.
+    pub(super) fn offset(&self, channel: usize, row: usize, column: usize) -> u32 {
+        let stride = self.stride;
+        let plane = (channel * stride + row % stride) * stride + column % stride;
+        ((plane * self.size.0 + row / stride) * self.size.1 + column / stride) as u32
+    }
+
+    fn len(&self) -> usize {
+        self.channels * self.stride * self.stride * self.size.0 * self.size.1
+    }
+
+    /// Whether the image itself already is what [`Self::fill`] would write.
+    fn is_identity(&self) -> bool {
+        self.stride == 1 && self.before == (0, 0) && self.source == self.size
+    }
+
+    /// Copies `image` [channels, source] into `padded`, whose other values stay as they are (zero).
+    pub(super) fn fill(&self, image: &[f32], padded: &mut [f32]) {
+        let (height, width) = self.source;
+        let (plane_height, plane_width) = self.size;
+        let stride = self.stride;
+        // Of the source's rows (columns), those with a place in the planes.
+        let rows = height.min((plane_height * stride).saturating_sub(self.before.0));
+        let columns = width.min((plane_width * stride).saturating_sub(self.before.1));
+        for channel in 0..self.channels {
+            for row in 0..rows {
+                let source = &image[(channel * height + row) * width..][..columns];
+                let padded_row = row + self.before.0;
+                if stride == 1 {
+                    let start = self.offset(channel, padded_row, self.before.1) as usize;
+                    padded[start..start + columns].copy_from_slice(source);
+                    continue;
+                }
+                for first in 0..stride.min(columns) {
+                    let start = self.offset(channel, padded_row, first + self.before.1) as usize;
+                    let source = source[first..].iter().step_by(stride);
+                    padded[start..].iter_mut().zip(source).for_each(|(padded, &value)| *padded = value);
+                }
+            }
+        }
+    }
+}
+
+/// A [`Gather`] over [`Planes`] and where its columns go in the output.
+pub(super) struct Windows {
+    pub(super) planes: Planes,
+    pub(super) gather: Gather,
+    /// Height and width of the outputs.
+    pub(super) size: (usize, usize),
+    /// Columns of the gather from one output row to the next; more than the width where a row is no multiple of the
+    /// vector: then rows run on through the padding and the values between them mean nothing.
+    pub(super) pitch: usize,
+}
+
+impl Windows {
+    /// Outputs at `rows` × `columns` of the planes.
+    pub(super) fn new(planes: Planes, offsets: Vec<u32>, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let size = (rows.len(), columns.len());
+        let plane_width = planes.size.1;
+        let start = |row: usize| (row * plane_width + columns.start) as u32;
+        let (bases, pitch) = if size.1.is_multiple_of(LANES) {
+            let lanes = (0..size.1).step_by(LANES);
+            (rows.flat_map(|row| lanes.clone().map(move |x| start(row) + x as u32)).collect(), size.1)
+        } else {
+            let values = (size.0.max(1) - 1) * plane_width + size.1;
+            let first = start(rows.start);
+            ((0..values).step_by(LANES).map(|value| first + value as u32).collect(), plane_width)
+        };
+        Self { planes, gather: Gather::new(offsets, bases), size, pitch }
+    }
+
+    /// Whether the gather's columns are exactly the outputs in row-major order.
+    pub(super) fn is_dense(&self) -> bool {
+        self.gather.columns() == self.size.0 * self.size.1
+    }
+
+    pub(super) fn padded_len(&self) -> usize {
+        self.planes.len().max(self.gather.extent())
+    }
+
+    /// A buffer for [`Self::padded`]; empty where the image is used as it is.
+    pub(super) fn padded_buffer(&self) -> Vec<f32> {
+        if self.borrows() { Vec::new() } else { vec![0.0; self.padded_len()] }
+    }
+
+    pub(super) fn borrows(&self) -> bool {
+        self.planes.is_identity() && self.planes.len() >= self.gather.extent()
+    }
+
+    /// The padded image: written into `buffer`, or the image itself.
+    pub(super) fn padded<'a>(&self, image: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
+        if self.borrows() {
+            return image;
+        }
+        self.planes.fill(image, buffer);
+        buffer
+    }
+
+    /// Rows of the gather's columns from dense outputs; columns that are no output become zero.
+    pub(super) fn spread(&self, outputs: &[f32], columns: &mut [f32]) {
+        let (height, width) = self.size;
+        for (outputs, columns) in
+            outputs.chunks_exact(height * width).zip(columns.chunks_exact_mut(self.gather.columns()))
+        {
+            columns.fill(0.0);
+            for (row, outputs) in outputs.chunks_exact(width).enumerate() {
+                columns[row * self.pitch..][..width].copy_from_slice(outputs);
+            }
+        }
+    }
+}
