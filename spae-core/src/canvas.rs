@@ -1,6 +1,6 @@
 //! Tokens in, picture out: the running average and the decoder over one piece of borrowed memory.
 
-use crate::decoder::PixelRow;
+use crate::decoder::{PixelRow, Weight};
 use crate::error::ScratchTooSmall;
 use crate::model::Model;
 use crate::pyramid::Shape;
@@ -73,5 +73,12 @@ impl<'m, 's> Canvas<'m, 's> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn rows(&mut self, visit: impl FnMut(u16, PixelRow<'_>)) {
         self.model.decoder().rows(&self.average, self.layers_complete, self.decoder_scratch, visit);
+    }
+
+    /// As [`rows`](Self::rows), from a copy of the decoder's [weights](crate::decoder::Decoder::weights): widened to f32
+    /// once for many pictures, say. The bits are the same.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub fn rows_from<W: Weight>(&mut self, weights: &[W], visit: impl FnMut(u16, PixelRow<'_>)) {
+        self.model.decoder().rows_from(weights, &self.average, self.layers_complete, self.decoder_scratch, visit);
     }
 }

@@ -17,6 +17,41 @@ pub const LANES: usize = 8;
 /// One value a column of a block.
 pub type Lanes = [f32; LANES];
 
+/// A weight as it is stored, or widened once for many pictures.
+pub trait Weight: Copy {
+    /// Its value.
+    fn value(self) -> f32;
+
+    /// The values of `stored`: where they lie, or put into `memory`.
+    fn values<'w, const N: usize>(stored: &'w [Self; N], memory: &'w mut [f32; N]) -> &'w [f32; N];
+}
+
+/// Binary16, as in the file; finite.
+impl Weight for [u8; 2] {
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn value(self) -> f32 {
+        f16_le(self)
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn values<'w, const N: usize>(stored: &'w [Self; N], memory: &'w mut [f32; N]) -> &'w [f32; N] {
+        widen(stored, memory);
+        memory
+    }
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn values<'w, const N: usize>(stored: &'w [Self; N], _: &'w mut [f32; N]) -> &'w [f32; N] {
+        stored
+    }
+}
+
 /// What follows a stage's sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -83,30 +118,40 @@ fn multiply_add(sums: &mut Lanes, values: &Lanes, weight: f32) {
 }
 
 /// A 1×1 convolution's products for `N` output channels, added to their sums at the columns from `start` on.
-/// `weights`: binary16, for each output channel one an input channel.
+/// `taps`: for each output channel one an input channel.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-pub fn convolve_1x1<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, start: usize, sums: &mut [Lanes; N]) {
-    let taps = weights.map(|weights| weights.as_chunks().0);
+pub fn convolve_1x1<W: Weight, const N: usize>(
+    taps: [&[W]; N],
+    window: &Window<'_>,
+    start: usize,
+    sums: &mut [Lanes; N],
+) {
     for channel in 0..taps.first().map_or(0, |taps| taps.len()) {
         let mut edge = [0.0; LANES + 2];
         let Some(near) = window.near(1, channel, start, &mut edge) else { return };
         let values = shifted(near, 1);
         for (sums, taps) in sums.iter_mut().zip(taps) {
-            multiply_add(sums, &values, taps.get(channel).map_or(0.0, |tap| f16_le(*tap)));
+            multiply_add(sums, &values, taps.get(channel).map_or(0.0, |tap| tap.value()));
         }
     }
 }
 
 /// A 3×3 convolution's products, with zero padding, for `N` output channels, added to their sums at the columns from
-/// `start` on. `weights`: binary16, for each output channel [input channels × 3 × 3].
+/// `start` on. `taps`: for each output channel [input channels × 3 × 3].
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-pub fn convolve_3x3<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, start: usize, sums: &mut [Lanes; N]) {
-    let taps = weights.map(|weights| weights.as_chunks().0.as_chunks::<9>().0);
-    for channel in 0..taps.first().map_or(0, |taps| taps.len()) {
-        let mut widened = [[0.0; 9]; N];
-        for (widened, taps) in widened.iter_mut().zip(&taps) {
-            if let Some(taps) = taps.get(channel) {
-                widen(taps, widened);
+pub fn convolve_3x3<W: Weight, const N: usize>(
+    taps: [&[W]; N],
+    window: &Window<'_>,
+    start: usize,
+    sums: &mut [Lanes; N],
+) {
+    let kernels = taps.map(|taps| taps.as_chunks::<9>().0);
+    for channel in 0..kernels.first().map_or(0, |kernels| kernels.len()) {
+        let mut memory = [[0.0; 9]; N];
+        let mut taps = [&[0.0; 9]; N];
+        for ((taps, kernels), memory) in taps.iter_mut().zip(&kernels).zip(&mut memory) {
+            if let Some(kernel) = kernels.get(channel) {
+                *taps = W::values(kernel, memory);
             }
         }
         for row in 0..3 {
@@ -114,7 +159,7 @@ pub fn convolve_3x3<const N: usize>(weights: [&[u8]; N], window: &Window<'_>, st
             let Some(near) = window.near(row, channel, start, &mut edge) else { continue };
             for column in 0..3 {
                 let values = shifted(near, column);
-                for (sums, taps) in sums.iter_mut().zip(&widened) {
+                for (sums, taps) in sums.iter_mut().zip(taps) {
                     multiply_add(sums, &values, taps[3 * row + column]);
                 }
             }
@@ -175,12 +220,15 @@ pub fn upsample_differences(window: &Window<'_>, channel: usize, start: usize, d
 }
 
 /// Adds the products of `K` input channels, one after the other, to the sums of output channels. `taps`: for each input
-/// channel binary16 [outputs × 9], of which the sums take the first.
+/// channel [outputs × 9], of which the sums take the first.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-pub fn upsample_accumulate<const K: usize>(taps: [&[u8]; K], differences: &[Products; K], sums: &mut [Products]) {
+pub fn upsample_accumulate<W: Weight, const K: usize>(
+    taps: [&[W]; K],
+    differences: &[Products; K],
+    sums: &mut [Products],
+) {
     /// Output channels whose taps are widened together.
     const TOGETHER: usize = 4;
-    let taps = taps.map(|taps| taps.as_chunks().0);
     let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<TOGETHER>();
     let fours = taps.map(|taps| taps.as_chunks::<{ TOGETHER * UPSAMPLE_PRODUCTS }>().0);
     for (four, sums) in sums_of_fours.iter_mut().enumerate() {
@@ -192,23 +240,24 @@ pub fn upsample_accumulate<const K: usize>(taps: [&[u8]; K], differences: &[Prod
     }
 }
 
-/// `taps`: for each of `K` input channels [outputs × 9], `N` in all.
+/// `stored`: for each of `K` input channels [outputs × 9], `N` in all.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn accumulate<const K: usize, const N: usize>(
-    taps: [Option<&[[u8; 2]; N]>; K],
+fn accumulate<W: Weight, const K: usize, const N: usize>(
+    stored: [Option<&[W; N]>; K],
     differences: &[Products; K],
     sums: &mut [Products],
 ) {
-    let mut widened = [[0.0; N]; K];
-    for (widened, taps) in widened.iter_mut().zip(taps) {
-        if let Some(taps) = taps {
-            widen(taps, widened);
+    let mut memory = [[0.0; N]; K];
+    let mut taps = [&[0.0; N]; K];
+    for ((taps, stored), memory) in taps.iter_mut().zip(stored).zip(&mut memory) {
+        if let Some(stored) = stored {
+            *taps = W::values(stored, memory);
         }
     }
     for (output, sums) in sums.iter_mut().enumerate() {
         for (product, sums) in sums.iter_mut().enumerate() {
             let mut sum = *sums;
-            for (taps, differences) in widened.iter().zip(differences) {
+            for (taps, differences) in taps.iter().zip(differences) {
                 let tap = taps.get(UPSAMPLE_PRODUCTS * output + product).copied().unwrap_or(0.0);
                 multiply_add(&mut sum, &differences[product], tap);
             }
@@ -275,7 +324,7 @@ mod tests {
         let weights: [[u8; 2]; 9] = TAPS.map(to_f16_le);
         for y in 0..HEIGHT {
             let mut sums = [[0.0; LANES]];
-            convolve_3x3([weights.as_flattened()], &window(&rows, y), 0, &mut sums);
+            convolve_3x3([&weights], &window(&rows, y), 0, &mut sums);
             for (x, sum) in sums[0].iter().enumerate().take(WIDTH) {
                 assert_eq!(*sum, direct(pixel, y as isize, x as isize));
             }
@@ -290,7 +339,7 @@ mod tests {
         for y in 0..HEIGHT {
             let (mut differences, mut sums) = ([[0.0; LANES]; 9], [[[0.0; LANES]; 9]]);
             upsample_differences(&window(&rows, y), 0, 0, &mut differences);
-            upsample_accumulate([taps.as_flattened()], &[differences], &mut sums);
+            upsample_accumulate([&taps], &[differences], &mut sums);
             for a in 0..2 {
                 let mut row = [0.0; 2 * WIDTH];
                 upsample_combine(&sums[0], 10.0, Activation::Identity, a, &mut row);

@@ -9,7 +9,7 @@ use spae_core::canvas::Canvas;
 use spae_core::model::Model;
 use spae_core::stream::{Event, Stream, UnknownPolicy};
 
-use crate::picture::Picture;
+use crate::picture::{self, Picture};
 use crate::text::{self, Place};
 
 /// A fault of a text: where, and what stands there.
@@ -64,6 +64,7 @@ pub fn draw(
         let (place, word) = text::at(text, offset);
         Fault { place, word }
     };
+    let weights = picture::widened(model.decoder());
     let mut pictures = Vec::new();
     let mut words: Vec<Vec<Option<u32>>> =
         model.pyramid().layers().iter().take(layers).map(|shape| vec![None; shape.area()]).collect();
@@ -74,7 +75,9 @@ pub fn draw(
                 *place = Some(id);
             }
         }
-        Event::LayerComplete { layer } if layer < layers => pictures.push(Picture::of(canvas)),
+        Event::LayerComplete { layer } if layer < layers => {
+            pictures.push(Picture::from_weights(canvas, &weights));
+        }
         Event::Unknown { offset } => unknown.push(fault(offset)),
         Event::Surplus { offset } => first_surplus = first_surplus.take().or_else(|| Some(fault(offset))),
         Event::LayerComplete { .. } | Event::Hole { .. } | Event::Label { .. } => {}
@@ -83,7 +86,7 @@ pub fn draw(
     let summary = stream.finish(&mut on).map_err(|error| fault(error.offset))?;
     let picture = match pictures.last() {
         Some(last) if pictures.len() == layers => last.clone(),
-        _ => Picture::of(stream.canvas()),
+        _ => Picture::from_weights(stream.canvas(), &weights),
     };
     let missing = words.iter().flatten().filter(|place| place.is_none()).count();
     Ok(Drawing { layers: pictures, picture, words, unknown, first_surplus, surplus: summary.surplus as usize, missing })
@@ -94,6 +97,7 @@ pub fn draw(
 /// # Errors
 /// If an id has no word in `model`.
 pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Picture>> {
+    let weights = picture::widened(model.decoder());
     let drawn = encodings.par_iter().map_init(
         || vec![0.0; model.scratch_len()],
         |scratch, tokens| {
@@ -103,7 +107,7 @@ pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Pi
                 ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
                 canvas.complete(layer);
             }
-            Ok(Picture::of(&mut canvas))
+            Ok(Picture::from_weights(&mut canvas, &weights))
         },
     );
     drawn.collect()

@@ -6,7 +6,7 @@ use std::time::Instant;
 use spae_core::canvas::Canvas;
 use spae_core::model::Model;
 use spae_core::stream::{Stream, UnknownPolicy};
-use spae_host::picture::Picture;
+use spae_host::picture::{self, Picture};
 use spae_tests::fixtures;
 
 fn main() -> anyhow::Result<()> {
@@ -17,10 +17,11 @@ fn main() -> anyhow::Result<()> {
     let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Error);
     let ids: Vec<Option<usize>> = fixture.ids(1).into_iter().map(Some).collect();
     stream.push(fixture.text(&ids).as_bytes(), |_, _| ())?;
+    let weights = picture::widened(model.decoder());
     let mut best = f64::INFINITY;
     for _ in 0..200 {
         let start = Instant::now();
-        black_box(Picture::of(stream.canvas()));
+        black_box(Picture::from_weights(stream.canvas(), &weights));
         best = best.min(start.elapsed().as_secs_f64());
     }
     let macs = model.decoder().multiply_accumulates();

@@ -3,9 +3,11 @@
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Operation, Stage};
-use crate::kernel::{self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_INPUTS, UPSAMPLE_PRODUCTS, Window};
+use crate::kernel::{
+    self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_INPUTS, UPSAMPLE_PRODUCTS, Weight, Window,
+};
 use crate::pyramid::Position;
-use crate::quant::{self, f16_le};
+use crate::quant;
 use crate::saq::RunningAverage;
 
 /// Output channels of a convolution that are computed together: as many as keep their sums in registers, 16 on a
@@ -14,25 +16,26 @@ const CHANNELS: usize = if cfg!(target_pointer_width = "64") { 8 } else { 2 };
 
 /// The weights of a convolution.
 #[derive(Clone, Copy)]
-struct Weights<'a> {
+struct Weights<'a, W> {
     /// [outputs].
-    biases: &'a [[u8; 2]],
-    /// Bytes; their order is the operation's.
-    taps: &'a [u8],
+    biases: &'a [W],
+    /// Their order is the operation's.
+    taps: &'a [W],
 }
 
-impl Weights<'_> {
+impl<W: Weight> Weights<'_, W> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn bias(&self, channel: usize) -> f32 {
-        self.biases.get(channel).map_or(0.0, |bias| f16_le(*bias))
+        self.biases.get(channel).map_or(0.0, |bias| bias.value())
     }
 }
 
-impl<'a> Decoder<'a> {
+impl Decoder<'_> {
     /// Computes the rows of one step into their rings.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub(super) fn compute(
+    pub(super) fn compute<W: Weight>(
         &self,
+        all_weights: &[W],
         step: Step,
         average: &RunningAverage<'_, '_>,
         complete: usize,
@@ -42,13 +45,13 @@ impl<'a> Decoder<'a> {
         let Some(stage) = self.stages().get(step.stage) else { return };
         let before = step.stage.checked_sub(1).and_then(|before| self.stages().get(before));
         let Some((source, (before, own))) = before.zip(rings.split_at_mut_checked(stage.ring_start)) else {
-            return self.input_row(stage, step.row, average, complete, rings);
+            return input_row(stage, stage.weights(all_weights), step.row, average, complete, rings);
         };
         let operation = stage.spec.operation;
         let window = window(source, step.row / operation.rows(), before);
-        let bytes = self.stage_weights(stage);
-        let Some((biases, taps)) = bytes.split_at_checked(2 * usize::from(stage.spec.channels)) else { return };
-        let weights = Weights { biases: biases.as_chunks().0, taps };
+        let weights = stage.weights(all_weights).split_at_checked(usize::from(stage.spec.channels));
+        let Some((biases, taps)) = weights else { return };
+        let weights = Weights { biases, taps };
         if operation == Operation::UpsampleConvolve3x3 {
             return upsample_rows(stage, step.row, weights, &window, work, own);
         }
@@ -57,30 +60,31 @@ impl<'a> Decoder<'a> {
         let Some(out) = ring_row(stage, step.row, own) else { return };
         convolve_row(stage, weights, &window, residual, out);
     }
+}
 
-    #[inline]
-    fn stage_weights(&self, stage: &Stage) -> &'a [u8] {
-        self.weights.get(stage.weights_start..stage.weights_end()).unwrap_or(&[])
-    }
-
-    #[inline]
-    fn input_row(&self, stage: &Stage, row: u16, average: &RunningAverage<'_, '_>, complete: usize, rings: &mut [f32]) {
-        let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
-        let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
-        let biases = self.stage_weights(stage).as_chunks().0;
-        for column in 0..stage.shape.width {
-            let at = usize::from(row) * width + usize::from(column);
-            let value = average.value(Position { row, column }, complete).unwrap_or(&[]);
-            let biases = biases.get(at * channels..).unwrap_or(&[]);
-            for (channel, (out, bias)) in out.chunks_exact_mut(stage.stride()).zip(biases).enumerate() {
-                if let Some(out) = out.get_mut(usize::from(column) + 1) {
-                    *out = value.get(channel).copied().unwrap_or(0.0) + f16_le(*bias);
-                }
+/// A row of Ẑ plus the grid bias, activated. `biases`: [h × w × channels].
+fn input_row<W: Weight>(
+    stage: &Stage,
+    biases: &[W],
+    row: u16,
+    average: &RunningAverage<'_, '_>,
+    complete: usize,
+    rings: &mut [f32],
+) {
+    let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
+    let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
+    for column in 0..stage.shape.width {
+        let at = usize::from(row) * width + usize::from(column);
+        let value = average.value(Position { row, column }, complete).unwrap_or(&[]);
+        let biases = biases.get(at * channels..).unwrap_or(&[]);
+        for (channel, (out, bias)) in out.chunks_exact_mut(stage.stride()).zip(biases).enumerate() {
+            if let Some(out) = out.get_mut(usize::from(column) + 1) {
+                *out = value.get(channel).copied().unwrap_or(0.0) + bias.value();
             }
         }
-        for out in out.chunks_exact_mut(stage.stride()) {
-            stage.spec.activation.apply(interior_mut(out));
-        }
+    }
+    for out in out.chunks_exact_mut(stage.stride()) {
+        stage.spec.activation.apply(interior_mut(out));
     }
 }
 
@@ -104,7 +108,13 @@ fn ring_row<'r>(stage: &Stage, row: u16, own: &'r mut [f32]) -> Option<&'r mut [
 
 /// A convolution's output row. `residual`: the earlier stage's row or nothing; both [channels × (width + 2)].
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn convolve_row(stage: &Stage, weights: Weights<'_>, window: &Window<'_>, residual: &[f32], out: &mut [f32]) {
+fn convolve_row<W: Weight>(
+    stage: &Stage,
+    weights: Weights<'_, W>,
+    window: &Window<'_>,
+    residual: &[f32],
+    out: &mut [f32],
+) {
     let (channels, stride) = (usize::from(stage.spec.channels), stage.stride());
     let mut first = 0;
     while first < channels {
@@ -112,9 +122,9 @@ fn convolve_row(stage: &Stage, weights: Weights<'_>, window: &Window<'_>, residu
         let part = first * stride..(first + together) * stride;
         let (Some(out), residual) = (out.get_mut(part.clone()), residual.get(part).unwrap_or(&[])) else { return };
         if together == CHANNELS {
-            convolve_channels::<CHANNELS>(stage, weights, first, window, residual, out);
+            convolve_channels::<W, CHANNELS>(stage, weights, first, window, residual, out);
         } else {
-            convolve_channels::<1>(stage, weights, first, window, residual, out);
+            convolve_channels::<W, 1>(stage, weights, first, window, residual, out);
         }
         first += together;
     }
@@ -122,17 +132,17 @@ fn convolve_row(stage: &Stage, weights: Weights<'_>, window: &Window<'_>, residu
 
 /// The `N` output channels from `first` on; `residual` and `out` [N × (width + 2)].
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn convolve_channels<const N: usize>(
+fn convolve_channels<W: Weight, const N: usize>(
     stage: &Stage,
-    weights: Weights<'_>,
+    weights: Weights<'_, W>,
     first: usize,
     window: &Window<'_>,
     residual: &[f32],
     out: &mut [f32],
 ) {
     let operation = stage.spec.operation;
-    let taps_len = 2 * usize::from(stage.inputs) * operation.taps();
-    let mut taps: [&[u8]; N] = [&[]; N];
+    let taps_len = usize::from(stage.inputs) * operation.taps();
+    let mut taps: [&[W]; N] = [&[]; N];
     let rest = weights.taps.get(first * taps_len..).unwrap_or(&[]);
     for (taps, stored) in taps.iter_mut().zip(rest.chunks_exact(taps_len)) {
         *taps = stored;
@@ -160,10 +170,10 @@ fn convolve_channels<const N: usize>(
 /// An upsampling's output rows `row` and `row + 1`. `work`: [`kernel::UPSAMPLE_WORK`]; `own`: the rings from `stage`'s
 /// on.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn upsample_rows(
+fn upsample_rows<W: Weight>(
     stage: &Stage,
     row: u16,
-    weights: Weights<'_>,
+    weights: Weights<'_, W>,
     window: &Window<'_>,
     work: &mut [f32],
     own: &mut [f32],
@@ -192,10 +202,10 @@ fn upsample_rows(
 }
 
 /// The sums of the output channels from `first` on, as many as `sums` holds, at the columns from `start` on. `taps`:
-/// binary16 [inputs × channels × 9].
+/// [inputs × channels × 9].
 #[cfg_attr(target_pointer_width = "64", inline(always))]
-fn upsample_block(
-    taps: &[u8],
+fn upsample_block<W: Weight>(
+    taps: &[W],
     channels: usize,
     first: usize,
     start: usize,
@@ -205,8 +215,8 @@ fn upsample_block(
 ) {
     sums.fill([[0.0; LANES]; UPSAMPLE_PRODUCTS]);
     let mut taps = taps
-        .chunks_exact(2 * UPSAMPLE_PRODUCTS * channels)
-        .map(|taps| taps.get(2 * UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]));
+        .chunks_exact(UPSAMPLE_PRODUCTS * channels)
+        .map(|taps| taps.get(UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]));
     let mut channel = 0;
     while let Some(of_one) = taps.next() {
         let [one, other] = &mut *differences;

@@ -12,6 +12,7 @@ mod drawing;
 mod schedule;
 mod stage;
 
+pub use crate::kernel::Weight;
 pub use drawing::PixelRow;
 pub use stage::{Operation, Stage, StageSpec};
 
@@ -43,7 +44,7 @@ const NO_RESIDUAL: u8 = 0xFF;
 pub struct Decoder<'a> {
     stages: [Stage; MAX_STAGES],
     stage_count: usize,
-    weights: &'a [u8],
+    weights: &'a [[u8; 2]],
     /// Elements of all rings.
     rings_len: usize,
     /// Elements of the memory that an upsampling works in.
@@ -80,14 +81,14 @@ impl<'a> Decoder<'a> {
         }
         cursor.finish()?;
         let mut decoder = Self::plan(grid, specs.get(..usize::from(count)).unwrap_or(&[]))?;
-        let expected = decoder.stages().last().map_or(0, Stage::weights_end);
+        let expected = size_of::<[u8; 2]>() * decoder.stages().last().map_or(0, Stage::weights_end);
         if weights.len() != expected {
             return Err(FormatError::WeightsLength { expected, got: weights.len() });
         }
         if !all_finite_f16(weights) {
             return Err(FormatError::NotFinite { section: Kind::Weights });
         }
-        decoder.weights = weights;
+        decoder.weights = weights.as_chunks().0;
         Ok(decoder)
     }
 
@@ -148,6 +149,11 @@ impl<'a> Decoder<'a> {
         self.stages().first().map_or(0, |stage| usize::from(stage.spec.channels))
     }
 
+    /// All weights in the order of the file, binary16.
+    pub const fn weights(&self) -> &'a [[u8; 2]] {
+        self.weights
+    }
+
     /// Scratch elements that [`rows`](Self::rows) needs.
     pub const fn scratch_len(&self) -> usize {
         self.work_len + self.rings_len
@@ -168,6 +174,20 @@ impl<'a> Decoder<'a> {
         average: &RunningAverage<'_, '_>,
         complete: usize,
         scratch: &mut [f32],
+        visit: impl FnMut(u16, PixelRow<'_>),
+    ) {
+        self.rows_from(self.weights, average, complete, scratch, visit);
+    }
+
+    /// As [`rows`](Self::rows), from a copy of the [weights](Self::weights): widened to f32 once for many pictures, say.
+    /// The bits are the same.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub fn rows_from<W: Weight>(
+        &self,
+        weights: &[W],
+        average: &RunningAverage<'_, '_>,
+        complete: usize,
+        scratch: &mut [f32],
         mut visit: impl FnMut(u16, PixelRow<'_>),
     ) {
         let Some((work, rings)) =
@@ -179,7 +199,7 @@ impl<'a> Decoder<'a> {
         let mut progress = Progress::START;
         for row in 0..last.shape.height {
             while let Some(step) = self.step(&mut progress, row) {
-                self.compute(step, average, complete, work, rings);
+                self.compute(weights, step, average, complete, work, rings);
             }
             visit(row, PixelRow::new(last, rings.get(last.ring_range(row)).unwrap_or(&[])));
         }

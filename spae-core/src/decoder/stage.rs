@@ -77,7 +77,7 @@ pub struct Stage {
     pub(super) ring_rows: u16,
     /// Where the ring starts among all rings, in elements.
     pub(super) ring_start: usize,
-    /// Where the stage's weights start, in bytes.
+    /// Where the stage's weights start among all.
     pub(super) weights_start: usize,
 }
 
@@ -111,9 +111,14 @@ impl Stage {
         }
     }
 
-    /// Where the stage's weights end among all, in bytes.
+    /// Where the stage's weights end among all.
     pub(super) fn weights_end(&self) -> usize {
-        self.weights_start + 2 * self.weight_count()
+        self.weights_start + self.weight_count()
+    }
+
+    /// The stage's part of all weights.
+    pub(super) fn weights<'w, W>(&self, all: &'w [W]) -> &'w [W] {
+        all.get(self.weights_start..self.weights_end()).unwrap_or(&[])
     }
 
     /// Multiply–accumulates for one picture; an upsampling stage counts its nine products per input position.
