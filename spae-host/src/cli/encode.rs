@@ -31,7 +31,8 @@ pub(super) struct Arguments {
     /// Write only the first L layers.
     #[arg(long, value_name = "L")]
     layers: Option<usize>,
-    /// Write DIR/<name>.txt for each image instead of standard output, where an empty line stands between texts.
+    /// Write a file for each image, DIR/seven.txt for seven.png, instead of standard output, where an empty line stands
+    /// between texts.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// One JSON object a line for each image, with ids and words by layer.

@@ -177,12 +177,126 @@ fn pack_rows(sizes: Sizes, z: &[f32]) -> Vec<PackedWeights> {
 
 /// Ids, and the log-sum-exp where a temperature is given.
 fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
+    if sizes.width >= WIDE {
+        search_wide(sizes, z, table, temperature)
+    } else {
+        search_narrow(sizes, z, table, temperature)
+    }
+}
+
+/// From this width on a general matrix product is faster than [`contract`], whose block of codewords no longer stays in
+/// the first-level cache.
+const WIDE: usize = 128;
+/// Rows of z, and codewords, whose scores a wide search holds at a time: 2 MiB a thread.
+const WIDE_BLOCK: [usize; 2] = [1024, 512];
+
+/// The search for long vectors: threads share out the codewords, so that each is fetched once for many rows.
+fn search_wide(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
+    let width = sizes.width;
+    let [block_rows, block_words] = WIDE_BLOCK;
+    // The parts do not depend on the number of threads.
+    let part_words = sizes.words.div_ceil(16).next_multiple_of(block_words);
+    let (mut ids, mut log_sum_exp) = (Vec::with_capacity(sizes.rows), Vec::new());
+    for z in z.chunks(block_rows * width) {
+        let part = |(part, table): (usize, &[f32])| {
+            let mut found = vec![Found::default(); z.len() / width];
+            let mut scores = vec![0.0; found.len() * block_words.min(table.len() / width)];
+            for (block, table) in table.chunks(block_words * width).enumerate() {
+                let first = part * part_words + block * block_words;
+                let words = table.len() / width;
+                let norms: Vec<f32> =
+                    table.chunks_exact(width).map(|word| lane_sum(word, |value| value * value)).collect();
+                let scores = &mut scores[..found.len() * words];
+                products(z, table, width, scores);
+                for (found, scores) in found.iter_mut().zip(scores.chunks_exact_mut(words)) {
+                    found.add(first, scores, &norms, temperature);
+                }
+            }
+            found
+        };
+        let parts: Vec<Vec<Found>> = table.par_chunks(part_words * width).enumerate().map(part).collect();
+        for (row, z) in z.chunks_exact(width).enumerate() {
+            let found = parts.iter().fold(Found::default(), |found, part| found.merged(part[row], temperature));
+            ids.push(found.id);
+            log_sum_exp
+                .extend(temperature.map(|temperature| found.sum.log(lane_sum(z, |value| value * value), temperature)));
+        }
+    }
+    (ids, log_sum_exp)
+}
+
+/// `−2 z·e` of all rows of `z` and all codewords of `table`, [rows, words].
+fn products(z: &[f32], table: &[f32], width: usize, out: &mut [f32]) {
+    let (rows, words) = (z.len() / width, table.len() / width);
+    assert_eq!((z.len(), table.len(), out.len()), (rows * width, words * width, rows * words));
+    // SAFETY: z is [rows, width], the table's transpose [width, words] and the output [rows, words], with the strides
+    // given and the lengths just asserted; the output is borrowed alone.
+    unsafe {
+        gemm::gemm(
+            rows,
+            words,
+            width,
+            out.as_mut_ptr(),
+            1,
+            words as isize,
+            false,
+            z.as_ptr(),
+            1,
+            width as isize,
+            table.as_ptr(),
+            width as isize,
+            1,
+            0.0,
+            -2.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// What is known of one row of z after some codewords.
+#[derive(Clone, Copy)]
+struct Found {
+    score: f32,
+    id: u32,
+    sum: RunningSum,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { score: f32::INFINITY, id: 0, sum: RunningSum::default() }
+    }
+}
+
+impl Found {
+    /// Takes in the products of the codewords from `first` on.
+    fn add(&mut self, first: usize, scores: &mut [f32], norms: &[f32], temperature: Option<f32>) {
+        let least = least_score(scores, norms);
+        if least < self.score {
+            (self.score, self.id) = (least, (first + first_place(scores, least)) as u32);
+        }
+        if let Some(temperature) = temperature {
+            self.sum.add(scores, least, temperature);
+        }
+    }
+
+    /// Together with what is known of later codewords.
+    fn merged(self, later: Self, temperature: Option<f32>) -> Self {
+        let nearer = if later.score < self.score { later } else { self };
+        let sum = temperature.map_or(self.sum, |temperature| self.sum.merged(later.sum, temperature));
+        Self { sum, ..nearer }
+    }
+}
+
+/// The search for short vectors: threads share out the rows.
+fn search_narrow(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
     let gather = Block::gather(sizes, sizes.width);
     let task = |z: &[f32]| {
         let rows = z.len() / sizes.width;
         let packed = pack_rows(sizes, z);
-        let mut best = vec![(f32::INFINITY, 0); rows];
-        let mut sums = vec![RunningSum::default(); if temperature.is_some() { rows } else { 0 }];
+        let mut found = vec![Found::default(); rows];
         let mut block = Block::new(sizes);
         let mut scores = vec![0.0; ROWS * block.size];
         for first in (0..sizes.words).step_by(block.size) {
@@ -190,23 +304,17 @@ fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (
             for (group, packed) in packed.iter().enumerate() {
                 let scores = &mut scores[..packed.rows() * block.size];
                 contract(&gather, packed, 0..packed.rows(), &block.transposed, None, scores);
-                for (row, scores) in scores.chunks_exact_mut(block.size).enumerate() {
-                    let row = group * ROWS + row;
-                    let least = least_score(scores, &block.norms);
-                    if least < best[row].0 {
-                        best[row] = (least, (first + first_place(scores, least)) as u32);
-                    }
-                    if let Some(temperature) = temperature {
-                        sums[row].add(scores, least, temperature);
-                    }
+                for (found, scores) in found[group * ROWS..].iter_mut().zip(scores.chunks_exact_mut(block.size)) {
+                    found.add(first, scores, &block.norms, temperature);
                 }
             }
         }
-        let log_sum_exp = sums
-            .iter()
-            .zip(z.chunks_exact(sizes.width))
-            .map(|(sum, z)| sum.log(lane_sum(z, |value| value * value), temperature.unwrap_or(1.0)));
-        (best.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), log_sum_exp.collect::<Vec<_>>())
+        let rows = found.iter().zip(z.chunks_exact(sizes.width));
+        let log_sum_exp = rows.filter_map(|(found, z)| {
+            temperature.map(|temperature| found.sum.log(lane_sum(z, |value| value * value), temperature))
+        });
+        let log_sum_exp: Vec<f32> = log_sum_exp.collect();
+        (found.into_iter().map(|found| found.id).collect::<Vec<_>>(), log_sum_exp)
     };
     let parts: Vec<_> = z.par_chunks(sizes.task_rows() * sizes.width).map(task).collect();
     let (mut ids, mut log_sum_exp) = (Vec::with_capacity(sizes.rows), Vec::with_capacity(sizes.rows));
@@ -276,6 +384,13 @@ impl RunningSum {
             self.least = least;
         }
         self.sum += exp_sum(scores, self.least, -1.0 / temperature);
+    }
+
+    /// Both sums together.
+    fn merged(self, other: Self, temperature: f32) -> Self {
+        let least = self.least.min(other.least);
+        let part = |sum: Self| if sum.sum > 0.0 { sum.sum * ((least - sum.least) / temperature).exp() } else { 0.0 };
+        Self { least, sum: part(self) + part(other) }
     }
 
     /// log Σ exp(−(s + ‖z‖²) / τ).
@@ -411,8 +526,16 @@ mod tests {
     use super::*;
 
     /// Rows, codewords, width: whole blocks, broken ones, fewer words than a vector, widths beyond a block's cache.
-    const SHAPES: [[usize; 3]; 6] =
-        [[100, 700, 16], [1, 1, 1], [50, 3, 5], [7, 512, 32], [200, 1025, 24], [5, 130, 600]];
+    const SHAPES: [[usize; 3]; 8] = [
+        [100, 700, 16],
+        [1, 1, 1],
+        [50, 3, 5],
+        [7, 512, 32],
+        [200, 1025, 24],
+        [5, 130, 600],
+        [1030, 1100, 130],
+        [3, 9000, 128],
+    ];
 
     #[test]
     fn finds_the_nearest() -> Result<()> {
@@ -439,10 +562,13 @@ mod tests {
     #[test]
     fn ties_go_to_the_lowest_id() -> Result<()> {
         // Every codeword four times, the copies in other lanes and other blocks.
+        for width in [16, 150] {
+            let words = variable(2, &[301, width])?;
+            let table = Tensor::cat(&[words.as_tensor(); 4], 0)?;
+            let ids = nearest(&words, &table)?;
+            assert_eq!(ids, (0..301).collect::<Vec<u32>>(), "width {width}");
+        }
         let words = variable(2, &[301, 16])?;
-        let table = Tensor::cat(&[words.as_tensor(); 4], 0)?;
-        let ids = nearest(&words, &table)?;
-        assert_eq!(ids, (0..301).collect::<Vec<u32>>());
         assert_eq!(nearest(&words, &Tensor::zeros((700, 16), candle_core::DType::F32, words.device())?)?, vec![0; 301]);
         Ok(())
     }
@@ -475,14 +601,17 @@ mod tests {
 
     #[test]
     fn does_not_depend_on_the_number_of_threads() -> Result<()> {
-        let (z, table) = (variable(1, &[333, 12])?, variable(2, &[1500, 12])?);
-        assert_independent_of_threads(|| {
-            let (ids, log_sum_exp) = nearest_with_log_sum_exp(&z, &table, 0.3)?;
-            let mut results = gradients(&log_sum_exp, &[&z, &table])?;
-            results.push(values(&log_sum_exp)?);
-            results.push(ids.into_iter().map(|id| id as f32).collect());
-            Ok(results)
-        })
+        for width in [12, 140] {
+            let (z, table) = (variable(1, &[333, width])?, variable(2, &[1500, width])?);
+            assert_independent_of_threads(|| {
+                let (ids, log_sum_exp) = nearest_with_log_sum_exp(&z, &table, 0.3)?;
+                let mut results = gradients(&log_sum_exp, &[&z, &table])?;
+                results.push(values(&log_sum_exp)?);
+                results.push(ids.into_iter().map(|id| id as f32).collect());
+                Ok(results)
+            })?;
+        }
+        Ok(())
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a step is: the next batch, its loss, the gradients, one update.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 
@@ -46,7 +48,9 @@ impl<'t> Trainer<'t> {
     /// # Errors
     /// If a picture does not read, or a term or a gradient is no number; nothing is changed then.
     pub fn step(&mut self) -> Result<Terms> {
+        let asked = Instant::now();
         let batch = self.loader.batch()?;
+        let waited = asked.elapsed().as_secs_f64();
         let (loss, mut terms) = self.objective.loss(&batch, self.steps)?;
         terms.check()?;
         let gradients = loss.backward()?;
@@ -55,6 +59,7 @@ impl<'t> Trainer<'t> {
         self.steps += 1;
         terms.push("gradient_length", length);
         terms.push("learning_rate", rate);
+        terms.push("seconds_waited_for_pictures", waited);
         Ok(terms)
     }
 
