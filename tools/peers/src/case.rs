@@ -1,17 +1,20 @@
 //! One piece of work, done by both sides in turns.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::peer::Peer;
-use crate::timing::{Timing, Work, median, time};
+use crate::timing::{Timing, Work, time};
 
 /// What is compared with what.
 pub(crate) struct Case<'m> {
     pub(crate) name: String,
-    /// The ratio that is promised.
-    pub(crate) limit: f64,
+    /// The ratio that is promised, if one is.
+    pub(crate) limit: Option<f64>,
     /// Makes our work ready.
     pub(crate) ours: Box<dyn FnOnce() -> Result<Ours<'m>> + 'm>,
     pub(crate) other: Other<'m>,
@@ -20,8 +23,11 @@ pub(crate) struct Case<'m> {
 /// Our work, and what it computes where that is compared.
 pub(crate) struct Ours<'m> {
     pub(crate) work: Work<'m>,
-    pub(crate) answer: Option<Value>,
+    pub(crate) answer: Option<Answer<'m>>,
 }
+
+/// What the work computes; asked for when it has been timed.
+pub(crate) type Answer<'m> = Box<dyn FnOnce() -> Result<Value> + 'm>;
 
 impl<'m> From<Work<'m>> for Ours<'m> {
     fn from(work: Work<'m>) -> Self {
@@ -45,7 +51,7 @@ pub(crate) struct Row {
     pub(crate) peer: f64,
     pub(crate) ratio: f64,
     #[serde(skip)]
-    pub(crate) limit: f64,
+    pub(crate) limit: Option<f64>,
     /// The most memory beyond what was there before, in bytes.
     #[serde(skip)]
     pub(crate) memory: u64,
@@ -54,12 +60,16 @@ pub(crate) struct Row {
     pub(crate) agreement: Option<f64>,
 }
 
+/// Seconds beyond which work is timed once: it is long enough to even out what else the machine does.
+const LONG: f64 = 10.0;
+
 /// The least share of the answers that must agree: where two words are equally near, rounding decides.
 const AGREEMENT: f64 = 0.995;
 
 impl Case<'_> {
-    /// Times both sides in turns; medians over the rounds.
+    /// Times both sides in turns; the best of the rounds each, since what else the machine does only ever adds.
     pub(crate) fn measure(self, peer: &mut Peer, quick: bool) -> Result<Row> {
+        // Rounds, and seconds that a round lasts at least.
         let (rounds, least) = if quick { (3, 0.05) } else { (7, 0.2) };
         let Ours { mut work, answer } = (self.ours)()?;
         let mut smaller;
@@ -73,19 +83,22 @@ impl Case<'_> {
                 (times, Box::new(move |repetitions| time(&mut smaller, repetitions)))
             }
         };
-        // The first time of each is slower; it also says how often to repeat.
+        // The first time of each is slower, and not counted; the second says how often to repeat.
         let repetitions = |timing: Timing| (least / timing.seconds).ceil().clamp(1.0, 1e4) as u32;
-        time(&mut work, 1)?;
-        other(1)?;
-        let (our_count, other_count) = (repetitions(time(&mut work, 1)?), repetitions(other(1)?));
+        let first = time(&mut work, 1)?;
+        let long = first.seconds.max(other(1)?.seconds);
+        let (rounds, our_count, other_count) =
+            if long > LONG { (1, 1, 1) } else { (rounds, repetitions(time(&mut work, 1)?), repetitions(other(1)?)) };
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
+            pause();
             ours.push(time(&mut work, our_count)?);
+            pause();
             others.push(other(other_count)?);
         }
         drop((work, other));
-        let agreement = answer.map(|answer| agreement(&answer, &peer.answer()?)).transpose()?;
-        let seconds = |timings: &[Timing]| median(timings.iter().map(|timing| timing.seconds));
+        let agreement = answer.map(|answer| agreement(&answer()?, &peer.answer()?)).transpose()?;
+        let seconds = |timings: &[Timing]| timings.iter().map(|timing| timing.seconds).fold(f64::INFINITY, f64::min);
         let (ours_seconds, peer_seconds) = (seconds(&ours), times * seconds(&others));
         Ok(Row {
             name: self.name,
@@ -93,10 +106,16 @@ impl Case<'_> {
             peer: peer_seconds,
             ratio: ours_seconds / peer_seconds,
             limit: self.limit,
-            memory: ours.iter().map(|timing| timing.memory).max().unwrap_or(0),
+            // Later repetitions find the memory of the first again.
+            memory: first.memory,
             agreement,
         })
     }
+}
+
+/// Long enough for the other side's threads to stop spinning.
+fn pause() {
+    thread::sleep(Duration::from_millis(50));
 }
 
 /// The share of the numbers, in nested lists of one shape, that are the same.

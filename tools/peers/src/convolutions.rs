@@ -75,7 +75,7 @@ fn case<'m>(shape: Shape, backward: bool) -> Case<'m> {
     let doubled = if upsample { "×2, " } else { "" };
     Case {
         name: format!("conv {doubled}{kernel}×{kernel}/{stride} {inputs}→{outputs} {side}² ×{images} {pass}"),
-        limit: LIMIT,
+        limit: Some(LIMIT),
         ours: Box::new(move || ours(shape, padding, backward).map(Into::into)),
         other: Other::Peer(json!({
             "kind": "convolution", "images": images, "inputs": inputs, "outputs": outputs, "side": side,

@@ -26,13 +26,16 @@ fn case(model: &Model) -> Case<'_> {
     });
     Case {
         name: format!("encoding a folder, {}", model.name),
-        limit: 0.8,
+        limit: Some(0.8),
         ours: Box::new(move || {
             let dataset = Dataset::open(&model.pictures, Split::Train, model.config.image)?;
-            let tokens = encode(&model.tokenizer, &dataset, COMPARED.min(dataset.len()))?;
-            let ids: Vec<Vec<u32>> = tokens.iter().map(|layers| layers.concat()).collect();
+            let few = Dataset::open(&model.pictures, Split::Train, model.config.image)?;
+            let answer = move || {
+                let tokens = encode(&model.tokenizer, &few, COMPARED.min(few.len()))?;
+                Ok(json!(tokens.iter().map(|layers| layers.concat()).collect::<Vec<_>>()))
+            };
             let work: Work<'_> = Box::new(move || encode(&model.tokenizer, &dataset, dataset.len()).map(drop));
-            Ok(Ours { work, answer: Some(json!(ids)) })
+            Ok(Ours { work, answer: Some(Box::new(answer)) })
         }),
         other: Other::Peer(request),
     }

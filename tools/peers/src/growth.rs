@@ -19,7 +19,7 @@ const PICTURES: usize = 16;
 pub(crate) fn cases(materials: &Materials) -> Vec<Case<'_>> {
     let case = |name: &str, pictures: usize, side: usize| Case {
         name: format!("encoding colour, {name} to 1×"),
-        limit: LIMIT,
+        limit: Some(LIMIT),
         ours: Box::new(move || encode(materials, pictures, side).map(Ours::from)),
         other: Other::Ours {
             times: (pictures * side * side) as f64 / (PICTURES * 64 * 64) as f64,

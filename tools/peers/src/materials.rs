@@ -40,13 +40,13 @@ impl Materials {
     pub(crate) fn new(quick: bool) -> Result<Self> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().context("a folder for pictures")?;
-        let count = if quick { 1000 } else { 5000 };
+        let (count, coloured) = if quick { (1000, 200) } else { (5000, 5000) };
         let digits = here.join("../../models/digits");
         Ok(Self {
             quick,
             digits: Model::shipped(&digits, &folder.path().join("digits"), count)?,
             file: ModelFile::open(&digits)?,
-            colour: Model::fresh(&here.join("colour.toml"), &folder.path().join("colour"), count)?,
+            colour: Model::fresh(&here.join("colour.toml"), &folder.path().join("colour"), coloured)?,
             folder,
         })
     }

@@ -18,9 +18,14 @@ pub(crate) fn heading() {
 
 pub(crate) fn line(row: &Row) {
     let Row { name, ours, peer, ratio, limit, .. } = row;
-    let mark = if ratio > limit { "  MISSED" } else { "" };
+    let promised = promised(*limit);
+    let mark = if limit.is_some_and(|limit| *ratio > limit) { "  MISSED" } else { "" };
     let width = NAME;
-    println!("{name:<width$} {:>10} {:>10} {ratio:>6.2}  ≤ {limit}{mark}{}", time(*ours), time(*peer), notes(row));
+    println!("{name:<width$} {:>10} {:>10} {ratio:>6.2}  {promised}{mark}{}", time(*ours), time(*peer), notes(row));
+}
+
+fn promised(limit: Option<f64>) -> String {
+    limit.map_or_else(|| "–".to_owned(), |limit| format!("≤ {limit}"))
 }
 
 fn time(seconds: f64) -> String {
@@ -65,15 +70,15 @@ pub(crate) fn write_markdown(path: &Path, rows: &[Row], versions: &Value, argume
         .collect();
     line(format!("- peers: {}\n", versions.join(", ")));
     line(
-        "Both sides work in turns in one run; times are medians over the rounds, a ratio is ours / peer. Rows that end"
+        "Both sides work in turns in one run; times are the best of the rounds, a ratio is ours / peer. Rows that"
             .into(),
     );
-    line("in \"to …\" compare with smaller work of our own, times what it is smaller.\n".into());
+    line("name a smaller work behind \"to\" compare with that work of our own, times as often as it fits in.\n".into());
     line("| | ours | peer | ratio | promised |\n|---|---:|---:|---:|---:|".into());
     for row in rows {
         let Row { name, ours, peer, ratio, limit, .. } = row;
         let notes = notes(row);
-        line(format!("| {name}{notes} | {} | {} | {ratio:.2} | ≤ {limit} |", time(*ours), time(*peer)));
+        line(format!("| {name}{notes} | {} | {} | {ratio:.2} | {} |", time(*ours), time(*peer), promised(*limit)));
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -27,16 +27,18 @@ pub(crate) fn cases(materials: &Materials) -> Vec<Case<'_>> {
             let path = materials.folder.path().join(format!("vectors-{width}.safetensors"));
             cases.push(Case {
                 name: format!("search {ROWS} of {WORDS} × {width}, {peer}"),
-                limit: 1.0,
+                // Of FAISS's time.
+                limit: (peer == "faiss").then_some(1.0),
                 other: Other::Peer(json!({ "kind": peer, "vectors": path })),
                 ours: Box::new(move || {
                     let [z, table] = vectors(&path, width)?;
-                    let ids = ops::nearest(&z, &table)?;
+                    let (z_again, table_again) = (z.clone(), table.clone());
+                    let answer = move || Ok(json!(ops::nearest(&z_again, &table_again)?));
                     let work: Work<'_> = Box::new(move || {
                         ops::nearest(&z, &table)?;
                         Ok(())
                     });
-                    Ok(Ours { work, answer: Some(json!(ids)) })
+                    Ok(Ours { work, answer: Some(Box::new(answer)) })
                 }),
             });
         }

@@ -17,7 +17,7 @@ fn case(model: &Model) -> Case<'_> {
     let config = &model.config;
     Case {
         name: format!("training step, {}", model.name),
-        limit: 1.0,
+        limit: Some(1.0),
         ours: Box::new(move || {
             let codebook = train::codebook(config)?;
             let dataset = Dataset::open(&model.pictures, Split::Train, config.image)?;
