@@ -23,6 +23,9 @@ import torch.nn.functional as F
 
 torch.set_num_threads(threads)
 
+# Processes that read pictures beside the one that computes.
+LOADERS = int(os.environ.get("PEER_LOADERS", "0"))
+
 
 # --- convolutions
 
@@ -336,8 +339,7 @@ class Encode:
 
     @torch.inference_mode()
     def __call__(self):
-        # Workers of their own were slower for files this small on two cores.
-        loader = torch.utils.data.DataLoader(self.data, batch_size=64)
+        loader = torch.utils.data.DataLoader(self.data, batch_size=64, num_workers=LOADERS)
         table, all_ids = self.model.table(), []
         for pixels in loader:
             ids, _ = self.model.quantise(self.model.encoder(pixels.float() / 127.5 - 1), table)

@@ -8,7 +8,8 @@ use super::partials::sum_partials;
 use super::simd::lane_sum;
 use super::storage::{slice, tensor, with_slice};
 
-/// Such an operation, of fixed sizes; its result is [N, outputs, height, width].
+/// Such an operation, of fixed sizes; its result is [N, outputs, height, width]. All three run on a thread of rayon's, so
+/// that what they share out needs no waking of one that is not.
 pub(super) trait Linear: Send + Sync {
     const NAME: &'static str;
 
@@ -49,7 +50,8 @@ impl<L: Linear> CustomOp2 for Biased<L> {
         weight: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let output = self.0.forward(slice(input, il)?, slice(weight, wl)?, None);
+        let (input, weight) = (slice(input, il)?, slice(weight, wl)?);
+        let output = rayon::scope(|_| self.0.forward(input, weight, None));
         Ok((CpuStorage::F32(output), self.0.output_shape()))
     }
 
@@ -79,7 +81,8 @@ impl<L: Linear> CustomOp3 for Biased<L> {
         bias: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let output = self.0.forward(slice(input, il)?, slice(weight, wl)?, Some(slice(bias, bl)?));
+        let (input, weight, bias) = (slice(input, il)?, slice(weight, wl)?, slice(bias, bl)?);
+        let output = rayon::scope(|_| self.0.forward(input, weight, Some(bias)));
         Ok((CpuStorage::F32(output), self.0.output_shape()))
     }
 
@@ -107,11 +110,11 @@ impl<L: Linear> Biased<L> {
         let (_, outputs, height, width) = self.0.output_shape().dims4()?;
         with_slice(grad, |grad| {
             let of_input = input.track_op().then(|| {
-                let values = with_slice(weight, |weight| Ok(self.0.input_gradient(weight, grad)))?;
+                let values = with_slice(weight, |weight| Ok(rayon::scope(|_| self.0.input_gradient(weight, grad))))?;
                 tensor(values, input.shape().clone())
             });
             let of_weight = weight.track_op().then(|| {
-                let values = with_slice(input, |input| Ok(self.0.weight_gradient(input, grad)))?;
+                let values = with_slice(input, |input| Ok(rayon::scope(|_| self.0.weight_gradient(input, grad))))?;
                 tensor(values, weight.shape().clone())
             });
             let of_bias = bias

@@ -1,4 +1,4 @@
-//! The two inner loops of every convolution here, over slices: no tensors, no threads.
+//! The two inner loops of every convolution here, over slices: no tensors, and no threads but for packing weights.
 //!
 //! Both see an image through a [`Gather`]: row k of the (never written) im2col matrix is the image itself, shifted by
 //! `offsets[k]`, and column block g is the eight values at `bases[g]` from there. So
@@ -10,6 +10,8 @@
 //! blocks) wherever it is computed.
 
 use std::ops::Range;
+
+use rayon::prelude::*;
 
 use super::simd::{LANES, Lanes, Portable};
 
@@ -41,6 +43,11 @@ impl Gather {
         self.bases.len() * LANES
     }
 
+    /// The same rows at some of the column blocks.
+    pub(super) fn part(&self, blocks: Range<usize>) -> Self {
+        Self::new(self.offsets.clone(), self.bases[blocks].to_vec())
+    }
+
     /// How many values an image must have at least.
     pub(super) fn extent(&self) -> usize {
         self.extent
@@ -57,14 +64,45 @@ pub(super) struct PackedWeights {
 
 impl PackedWeights {
     /// Packs the matrix whose value at row r, column k is `value(r, k)`.
-    pub(super) fn new(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let mut values = Vec::with_capacity(rows * depth);
+    pub(super) fn new(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+        /// Values that are worth a thread's waking.
+        const WORTH: usize = 1 << 13;
+        let mut values = vec![0.0; rows * depth];
+        let blocks = values.par_chunks_mut((ROW_BLOCK * depth).max(1)).enumerate();
+        blocks.with_min_len(WORTH.div_ceil((ROW_BLOCK * depth).max(1))).for_each(|(block, values)| {
+            let first = block * ROW_BLOCK;
+            for (k, values) in values.chunks_exact_mut(ROW_BLOCK.min(rows - first)).enumerate() {
+                values.iter_mut().enumerate().for_each(|(row, slot)| *slot = value(first + row, k));
+            }
+        });
+        Self { values, rows, depth }
+    }
+
+    /// Packs `N` matrices of one size, whose values at row r, column k are `values(r, k)`.
+    pub(super) fn many<const N: usize>(
+        rows: usize,
+        depth: usize,
+        values: impl Fn(usize, usize) -> [f32; N],
+    ) -> [Self; N] {
+        let mut packed = [(); N].map(|()| Self { values: Vec::with_capacity(rows * depth), rows, depth });
         for first in (0..rows).step_by(ROW_BLOCK) {
-            let block = first..rows.min(first + ROW_BLOCK);
             for k in 0..depth {
-                values.extend(block.clone().map(|row| value(row, k)));
+                for row in first..rows.min(first + ROW_BLOCK) {
+                    for (packed, value) in packed.iter_mut().zip(values(row, k)) {
+                        packed.values.push(value);
+                    }
+                }
             }
         }
+        packed
+    }
+
+    /// The rows of all `parts`, one below the other; all but the last have whole blocks.
+    pub(super) fn joined<'p>(parts: impl Iterator<Item = &'p Self> + Clone) -> Self {
+        let rows = parts.clone().map(|part| part.rows).sum();
+        let depth = parts.clone().map(|part| part.depth).next().unwrap_or(0);
+        let values: Vec<f32> = parts.flat_map(|part| &part.values).copied().collect();
+        assert_eq!(values.len(), rows * depth);
         Self { values, rows, depth }
     }
 

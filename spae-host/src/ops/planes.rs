@@ -117,6 +117,18 @@ impl Windows {
         buffer
     }
 
+    /// Dense outputs from rows of the gather's columns.
+    pub(super) fn compact(&self, columns: &[f32], outputs: &mut [f32]) {
+        let (height, width) = self.size;
+        for (columns, outputs) in
+            columns.chunks_exact(self.gather.columns()).zip(outputs.chunks_exact_mut(height * width))
+        {
+            for (row, outputs) in outputs.chunks_exact_mut(width).enumerate() {
+                outputs.copy_from_slice(&columns[row * self.pitch..][..width]);
+            }
+        }
+    }
+
     /// Rows of the gather's columns from dense outputs; columns that are no output become zero.
     pub(super) fn spread(&self, outputs: &[f32], columns: &mut [f32]) {
         let (height, width) = self.size;

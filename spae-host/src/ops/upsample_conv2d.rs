@@ -112,10 +112,9 @@ impl Linear for Sizes {
         if self.is_empty() {
             return output;
         }
-        let taps = transform_kernel(weight);
-        let weights: Vec<_> = (0..TAPS)
-            .map(|tap| PackedWeights::new(self.outputs, self.inputs, |o, c| taps[(o * self.inputs + c) * TAPS + tap]))
-            .collect();
+        let kernels = weight.as_chunks::<9>().0;
+        let weights =
+            PackedWeights::many(self.outputs, self.inputs, |o, c| transform_kernel(&kernels[o * self.inputs + c]));
         let gather = self.gather(self.inputs);
         let (difference_len, product_len) = (self.inputs * self.pitch(), self.outputs * self.columns());
         let images = input.par_chunks_exact(self.input_len());
@@ -140,10 +139,9 @@ impl Linear for Sizes {
         if self.is_empty() {
             return of_input;
         }
-        let taps = transform_kernel(weight);
-        let weights: Vec<_> = (0..TAPS)
-            .map(|tap| PackedWeights::new(self.inputs, self.outputs, |c, o| taps[(o * self.inputs + c) * TAPS + tap]))
-            .collect();
+        let kernels = weight.as_chunks::<9>().0;
+        let weights =
+            PackedWeights::many(self.inputs, self.outputs, |c, o| transform_kernel(&kernels[o * self.inputs + c]));
         let gather = self.gather(self.outputs);
         let (difference_len, product_len) = (self.inputs * self.columns(), self.outputs * self.pitch());
         let images = grad.par_chunks_exact(self.output_len());
@@ -204,21 +202,13 @@ impl Linear for Sizes {
 /// The tap of the centre, t[1, 1].
 const CENTRE: usize = 4;
 
-/// `t = T·w·Tᵀ` for every pair of channels; [O, C, 3, 3] to [O, C, 9].
-fn transform_kernel(weight: &[f32]) -> Vec<f32> {
-    let mut taps = Vec::with_capacity(weight.len());
-    for w in weight.chunks_exact(TAPS) {
-        for row in TRANSFORM {
-            for column in TRANSFORM {
-                let mut tap = 0.0;
-                for (m, row) in row.into_iter().enumerate() {
-                    for (n, column) in column.into_iter().enumerate() {
-                        tap += row * column * w[3 * m + n];
-                    }
-                }
-                taps.push(tap);
-            }
-        }
+/// `t = T·w·Tᵀ` of one kernel, row-major both.
+fn transform_kernel(w: &[f32; 9]) -> [f32; TAPS] {
+    let mut taps = [0.0; TAPS];
+    for (out, row) in taps.as_chunks_mut::<3>().0.iter_mut().zip(TRANSFORM) {
+        // A row of T·w.
+        let half: [f32; 3] = std::array::from_fn(|n| row[0] * w[n] + row[1] * w[3 + n] + row[2] * w[6 + n]);
+        *out = TRANSFORM.map(|column| column[0] * half[0] + column[1] * half[1] + column[2] * half[2]);
     }
     taps
 }

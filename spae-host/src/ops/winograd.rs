@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::contract::{Gather, PackedWeights, contract, correlate};
+use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
 use super::partials::sum_partials;
 use super::simd::{LANES, vectorised};
 
@@ -42,11 +42,10 @@ struct Group {
 }
 
 impl Sizes {
-    /// Whether this way is faster than the direct one: with few channels the transforms outweigh the products saved,
-    /// with few tiles the kernel's transform does. (At 16 channels and below it lost; at 40 it won by a fifth, at 256
-    /// by a half.)
+    /// Whether this way is faster than the direct one: with few channels the transforms outweigh the products saved, with
+    /// few tiles the kernel's transform does, and short rows of tiles leave vectors half empty.
     pub(super) fn pays(&self) -> bool {
-        self.inputs.min(self.outputs) >= 32 && self.images * self.tiles() >= 2 * TOGETHER
+        self.inputs.min(self.outputs) >= 32 && self.width >= 32 && self.images * self.tiles() >= 8 * TOGETHER
     }
 
     fn tile_rows(&self) -> usize {
@@ -109,30 +108,29 @@ fn gather(channels: usize, columns: usize) -> Gather {
 
 /// The convolution. `input` [N, C, H, W], `weight` [O, C, 3, 3], `bias` `[O]`; the result is [N, O, H, W].
 pub(super) fn forward(sizes: Sizes, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let kernel = transform_kernel(weight);
-    let inputs = sizes.inputs;
-    convolve(sizes, input, |output, channel, tap| kernel[(output * inputs + channel) * TAPS + tap], bias)
+    let kernels = weight.as_chunks::<9>().0;
+    convolve(sizes, input, |output, channel| transform_kernel(&kernels[output * sizes.inputs + channel]), bias)
 }
 
 /// The input's gradient [N, C, H, W] from the output's.
 pub(super) fn input_gradient(sizes: Sizes, weight: &[f32], grad: &[f32]) -> Vec<f32> {
-    let turned: Vec<f32> = weight.chunks_exact(9).flat_map(|kernel| kernel.iter().rev().copied()).collect();
-    let kernel = transform_kernel(&turned);
-    let inputs = sizes.inputs;
-    convolve(sizes.turned(), grad, |output, channel, tap| kernel[(channel * inputs + output) * TAPS + tap], None)
+    let kernels = weight.as_chunks::<9>().0;
+    let turned = |output: usize, channel: usize| {
+        let mut kernel = kernels[channel * sizes.inputs + output];
+        kernel.reverse();
+        transform_kernel(&kernel)
+    };
+    convolve(sizes.turned(), grad, turned, None)
 }
 
-/// The convolution whose transformed kernel is `kernel(output, input, tap)`.
+/// The convolution whose transformed kernel is `kernel(output, input)`.
 fn convolve(
     sizes: Sizes,
     input: &[f32],
-    kernel: impl Fn(usize, usize, usize) -> f32 + Sync,
+    kernel: impl Fn(usize, usize) -> [f32; TAPS] + Sync,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let weights: Vec<PackedWeights> = (0..TAPS)
-        .into_par_iter()
-        .map(|tap| PackedWeights::new(sizes.outputs, sizes.inputs, |output, channel| kernel(output, channel, tap)))
-        .collect();
+    let weights = pack(sizes, kernel);
     let (images, _) = sizes.grouping();
     let out_len = sizes.outputs * sizes.plane();
     let mut out = vec![0.0; sizes.images * out_len];
@@ -148,6 +146,18 @@ fn convolve(
         }
     });
     out
+}
+
+/// The transformed kernel as sixteen matrices [outputs, inputs].
+fn pack(sizes: Sizes, kernel: impl Fn(usize, usize) -> [f32; TAPS] + Sync) -> Vec<PackedWeights> {
+    const ROWS: usize = 4 * ROW_BLOCK;
+    let firsts: Vec<usize> = (0..sizes.outputs).step_by(ROWS).collect();
+    let part = |first: usize| {
+        let rows = ROWS.min(sizes.outputs - first);
+        PackedWeights::many(rows, sizes.inputs, |row, channel| kernel(first + row, channel))
+    };
+    let parts: Vec<[PackedWeights; TAPS]> = firsts.into_par_iter().map(part).collect();
+    (0..TAPS).map(|tap| PackedWeights::joined(parts.iter().map(|part| &part[tap]))).collect()
 }
 
 /// Memory of one thread.
@@ -221,19 +231,14 @@ pub(super) fn weight_gradient(sizes: Sizes, input: &[f32], grad: &[f32]) -> Vec<
     transform_kernel_gradient(&sum_partials(partials.collect()), kernel_len)
 }
 
-/// `G w Gᵀ` for every pair of channels; [pairs, 3, 3] to [pairs, 16].
-fn transform_kernel(weight: &[f32]) -> Vec<f32> {
-    let mut transformed = vec![0.0; weight.len() / 9 * TAPS];
-    let pairs = transformed.par_chunks_exact_mut(TAPS).zip(weight.par_chunks_exact(9));
-    pairs.with_min_len(256).for_each(|(out, w)| {
-        for (i, row) in KERNEL.iter().enumerate() {
-            // Row i of G w.
-            let half: [f32; 3] = std::array::from_fn(|n| row[0] * w[n] + row[1] * w[3 + n] + row[2] * w[6 + n]);
-            for (j, column) in KERNEL.iter().enumerate() {
-                out[4 * i + j] = column[0] * half[0] + column[1] * half[1] + column[2] * half[2];
-            }
-        }
-    });
+/// `G w Gᵀ` of one kernel, row-major both.
+fn transform_kernel(w: &[f32; 9]) -> [f32; TAPS] {
+    let mut transformed = [0.0; TAPS];
+    for (out, row) in transformed.as_chunks_mut::<4>().0.iter_mut().zip(&KERNEL) {
+        // A row of G w.
+        let half: [f32; 3] = std::array::from_fn(|n| row[0] * w[n] + row[1] * w[3 + n] + row[2] * w[6 + n]);
+        *out = KERNEL.map(|column| column[0] * half[0] + column[1] * half[1] + column[2] * half[2]);
+    }
     transformed
 }
 

@@ -2,6 +2,7 @@
 
 use std::f32::consts::PI;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use image::{ImageFormat, RgbImage};
@@ -42,13 +43,16 @@ impl Materials {
         let folder = tempfile::tempdir().context("a folder for pictures")?;
         let (count, coloured) = if quick { (1000, 200) } else { (5000, 5000) };
         let digits = here.join("../../models/digits");
-        Ok(Self {
+        let materials = Self {
             quick,
             digits: Model::shipped(&digits, &folder.path().join("digits"), count)?,
             file: ModelFile::open(&digits)?,
             colour: Model::fresh(&here.join("colour.toml"), &folder.path().join("colour"), coloured)?,
             folder,
-        })
+        };
+        // The system writes the pictures to the disk now, and not while something is timed.
+        Command::new("sync").status().context("cannot start sync")?;
+        Ok(materials)
     }
 }
 
