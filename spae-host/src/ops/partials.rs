@@ -6,7 +6,7 @@ use rayon::prelude::*;
 /// depends on the number of threads.
 pub(super) fn image_chunks(images: usize, column_blocks: usize) -> (usize, usize) {
     // Enough columns to outweigh the sums over lanes; no more partial sums than 16.
-    let together = (64 / column_blocks.max(1)).clamp(1, 8);
+    let together = (128 / column_blocks.max(1)).clamp(1, 16);
     (images.div_ceil(16).next_multiple_of(together), together)
 }
 
