@@ -138,6 +138,7 @@ impl ConvShape {
             channels: self.inputs,
             source: (self.height, self.width),
             stride: self.stride,
+            taps: self.kernel,
             before: (self.padding, self.padding),
             size: (self.output_height + reach, self.output_width + reach),
         };
@@ -236,6 +237,7 @@ fn input_gradient(shape: &ConvShape, weight: &[f32], grad: &[f32]) -> Vec<f32> {
                 channels: shape.outputs,
                 source: (shape.output_height, shape.output_width),
                 stride: 1,
+                taps: kernel,
                 before: (before, before),
                 size: (padded(shape.height), padded(shape.width)),
             };

@@ -12,6 +12,8 @@ pub(super) struct Planes {
     /// Height and width of a channel before padding.
     pub(super) source: (usize, usize),
     pub(super) stride: usize,
+    /// Rows and columns of the kernel that reads them: residues beyond it are not filled.
+    pub(super) taps: usize,
     /// Rows and columns of zeros above and to the left.
     pub(super) before: (usize, usize),
     /// Height and width of one plane.
@@ -52,10 +54,21 @@ impl Planes {
                     padded[start..start + columns].copy_from_slice(source);
                     continue;
                 }
-                for first in 0..stride.min(columns) {
+                if padded_row % stride >= self.taps {
+                    continue;
+                }
+                for first in (0..stride.min(columns)).filter(|first| (first + self.before.1) % stride < self.taps) {
                     let start = self.offset(channel, padded_row, first + self.before.1) as usize;
-                    let source = source[first..].iter().step_by(stride);
-                    padded[start..].iter_mut().zip(source).for_each(|(padded, &value)| *padded = value);
+                    let (padded, source) = (&mut padded[start..], &source[first..]);
+                    if stride == 2 {
+                        // Pairs become vectors, steps do not.
+                        let (pairs, rest) = source.as_chunks::<2>();
+                        padded.iter_mut().zip(pairs).for_each(|(padded, pair)| *padded = pair[0]);
+                        padded[pairs.len()..].iter_mut().zip(rest).for_each(|(padded, &value)| *padded = value);
+                    } else {
+                        let source = source.iter().step_by(stride);
+                        padded.iter_mut().zip(source).for_each(|(padded, &value)| *padded = value);
+                    }
                 }
             }
         }
