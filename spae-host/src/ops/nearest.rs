@@ -12,6 +12,7 @@ use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail}
 use rayon::prelude::*;
 
 use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
+use super::search_wide;
 use super::simd::{LANES, exp, lane_sum, vectorised};
 use super::storage::{is_cpu_f32, slice, tensor, with_slice};
 
@@ -96,10 +97,10 @@ impl CustomOp2 for LogSumExp {
 const ROWS: usize = 8 * ROW_BLOCK;
 
 #[derive(Clone, Copy)]
-struct Sizes {
-    rows: usize,
-    words: usize,
-    width: usize,
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) words: usize,
+    pub(super) width: usize,
 }
 
 impl Sizes {
@@ -177,91 +178,19 @@ fn pack_rows(sizes: Sizes, z: &[f32]) -> Vec<PackedWeights> {
 
 /// Ids, and the log-sum-exp where a temperature is given.
 fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
-    if sizes.width >= WIDE {
-        search_wide(sizes, z, table, temperature)
+    if sizes.width >= search_wide::WIDTH {
+        search_wide::search(sizes, z, table, temperature)
     } else {
         search_narrow(sizes, z, table, temperature)
     }
 }
 
-/// From this width on a general matrix product is faster than [`contract`], whose block of codewords no longer stays in
-/// the first-level cache.
-const WIDE: usize = 128;
-/// Rows of z, and codewords, whose scores a wide search holds at a time: 2 MiB a thread.
-const WIDE_BLOCK: [usize; 2] = [1024, 512];
-
-/// The search for long vectors: threads share out the codewords, so that each is fetched once for many rows.
-fn search_wide(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
-    let width = sizes.width;
-    let [block_rows, block_words] = WIDE_BLOCK;
-    // The parts do not depend on the number of threads.
-    let part_words = sizes.words.div_ceil(16).next_multiple_of(block_words);
-    let (mut ids, mut log_sum_exp) = (Vec::with_capacity(sizes.rows), Vec::new());
-    for z in z.chunks(block_rows * width) {
-        let part = |(part, table): (usize, &[f32])| {
-            let mut found = vec![Found::default(); z.len() / width];
-            let mut scores = vec![0.0; found.len() * block_words.min(table.len() / width)];
-            for (block, table) in table.chunks(block_words * width).enumerate() {
-                let first = part * part_words + block * block_words;
-                let words = table.len() / width;
-                let norms: Vec<f32> =
-                    table.chunks_exact(width).map(|word| lane_sum(word, |value| value * value)).collect();
-                let scores = &mut scores[..found.len() * words];
-                products(z, table, width, scores);
-                for (found, scores) in found.iter_mut().zip(scores.chunks_exact_mut(words)) {
-                    found.add(first, scores, &norms, temperature);
-                }
-            }
-            found
-        };
-        let parts: Vec<Vec<Found>> = table.par_chunks(part_words * width).enumerate().map(part).collect();
-        for (row, z) in z.chunks_exact(width).enumerate() {
-            let found = parts.iter().fold(Found::default(), |found, part| found.merged(part[row], temperature));
-            ids.push(found.id);
-            log_sum_exp
-                .extend(temperature.map(|temperature| found.sum.log(lane_sum(z, |value| value * value), temperature)));
-        }
-    }
-    (ids, log_sum_exp)
-}
-
-/// `−2 z·e` of all rows of `z` and all codewords of `table`, [rows, words].
-fn products(z: &[f32], table: &[f32], width: usize, out: &mut [f32]) {
-    let (rows, words) = (z.len() / width, table.len() / width);
-    assert_eq!((z.len(), table.len(), out.len()), (rows * width, words * width, rows * words));
-    // SAFETY: z is [rows, width], the table's transpose [width, words] and the output [rows, words], with the strides
-    // given and the lengths just asserted; the output is borrowed alone.
-    unsafe {
-        gemm::gemm(
-            rows,
-            words,
-            width,
-            out.as_mut_ptr(),
-            1,
-            words as isize,
-            false,
-            z.as_ptr(),
-            1,
-            width as isize,
-            table.as_ptr(),
-            width as isize,
-            1,
-            0.0,
-            -2.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
 /// What is known of one row of z after some codewords.
 #[derive(Clone, Copy)]
-struct Found {
+pub(super) struct Found {
     score: f32,
-    id: u32,
-    sum: RunningSum,
+    pub(super) id: u32,
+    pub(super) sum: RunningSum,
 }
 
 impl Default for Found {
@@ -272,7 +201,7 @@ impl Default for Found {
 
 impl Found {
     /// Takes in the products of the codewords from `first` on.
-    fn add(&mut self, first: usize, scores: &mut [f32], norms: &[f32], temperature: Option<f32>) {
+    pub(super) fn add(&mut self, first: usize, scores: &mut [f32], norms: &[f32], temperature: Option<f32>) {
         let least = least_score(scores, norms);
         if least < self.score {
             (self.score, self.id) = (least, (first + first_place(scores, least)) as u32);
@@ -283,7 +212,7 @@ impl Found {
     }
 
     /// Together with what is known of later codewords.
-    fn merged(self, later: Self, temperature: Option<f32>) -> Self {
+    pub(super) fn merged(self, later: Self, temperature: Option<f32>) -> Self {
         let nearer = if later.score < self.score { later } else { self };
         let sum = temperature.map_or(self.sum, |temperature| self.sum.merged(later.sum, temperature));
         Self { sum, ..nearer }
@@ -364,7 +293,7 @@ vectorised! {
 
 /// Σ exp(−(s − least) / τ) over the scores so far.
 #[derive(Clone, Copy)]
-struct RunningSum {
+pub(super) struct RunningSum {
     least: f32,
     sum: f32,
 }
@@ -394,7 +323,7 @@ impl RunningSum {
     }
 
     /// log Σ exp(−(s + ‖z‖²) / τ).
-    fn log(self, norm: f32, temperature: f32) -> f32 {
+    pub(super) fn log(self, norm: f32, temperature: f32) -> f32 {
         self.sum.ln() - (self.least + norm) / temperature
     }
 }
