@@ -19,8 +19,8 @@ pub(crate) struct Timing {
 }
 
 pub(crate) fn time(work: &mut Work<'_>, repetitions: u32) -> Result<Timing> {
-    // Resets the process's peak.
-    fs::write("/proc/self/clear_refs", "5").context("cannot reset the peak of memory")?;
+    // Resets the process's peak. Where that is not allowed, the figure is the growth of the peak so far.
+    let _ = fs::write("/proc/self/clear_refs", "5");
     let before = peak_memory()?;
     let start = Instant::now();
     for _ in 0..repetitions {
