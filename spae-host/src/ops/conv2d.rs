@@ -14,7 +14,7 @@ use super::biased::{self, Linear};
 use super::contract::{PackedWeights, contract, correlate};
 use super::partials::{image_chunks, sum_partials};
 use super::planes::{Planes, Windows};
-use super::simd::LANES;
+use super::simd::{LANES, vectorised};
 use super::storage::is_cpu_f32;
 use super::winograd;
 
@@ -206,92 +206,118 @@ fn forward(shape: &ConvShape, input: &[f32], weight: &[f32], bias: Option<&[f32]
     output
 }
 
+/// One residue's part of the input's gradient.
+struct Residue {
+    windows: Windows,
+    weights: PackedWeights,
+    /// Row and column of the input that the part's first value belongs to.
+    origin: (usize, usize),
+}
+
 /// `dX[c, s·u + r − p] = Σ_{o, j} W[o, c, r + s·j] · dY[o, u − j]`, one convolution for each residue r (row and column)
-/// of the padded input's coordinate modulo the stride s.
-fn input_gradient(shape: &ConvShape, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+/// of the padded input's coordinate modulo the stride s. All read the same planes.
+fn residues(shape: &ConvShape, weight: &[f32]) -> Vec<Residue> {
     let (kernel, stride, padding) = (shape.kernel, shape.stride, shape.padding);
-    let mut out = vec![0.0; shape.images * shape.inputs * shape.input_plane()];
     // u of the first and the last input row over all residues, and the zeros that u − j needs before.
     let reach = (kernel - 1) / stride;
     let before = reach.saturating_sub(padding / stride);
     let padded = |side: usize| (side - 1 + padding) / stride + 1 + before;
-    if shape.images == 0 || shape.height == 0 || shape.width == 0 {
-        return out;
-    }
     // Input coordinates of residue r: first u, and how many.
     let span = |residue: usize, side: usize| {
         let first = padding.saturating_sub(residue).div_ceil(stride);
         let end = (side + padding).saturating_sub(residue).div_ceil(stride);
         first..end.max(first)
     };
-    for row_residue in 0..stride {
-        for column_residue in 0..stride {
-            let (rows, columns) = (span(row_residue, shape.height), span(column_residue, shape.width));
-            let taps = |residue: usize| (residue..kernel).step_by(stride);
-            let (row_taps, column_taps): (Vec<_>, Vec<_>) =
-                (taps(row_residue).collect(), taps(column_residue).collect());
-            if rows.is_empty() || columns.is_empty() || row_taps.is_empty() || column_taps.is_empty() {
-                continue;
-            }
-            let planes = Planes {
-                channels: shape.outputs,
-                source: (shape.output_height, shape.output_width),
-                stride: 1,
-                taps: kernel,
-                before: (before, before),
-                size: (padded(shape.height), padded(shape.width)),
-            };
-            // Row k of the gather is (o, jr, jc); it lies j before u.
-            let mut offsets = Vec::new();
-            let mut positions = Vec::new();
-            for o in 0..shape.outputs {
-                for (row_step, row_tap) in row_taps.iter().enumerate() {
-                    for (column_step, column_tap) in column_taps.iter().enumerate() {
-                        let (row, column) = (row_taps.len() - 1 - row_step, column_taps.len() - 1 - column_step);
-                        offsets.push(planes.offset(o, row, column));
-                        positions.push((o, row_tap * kernel + column_tap));
-                    }
+    let taps = |residue: usize| (residue..kernel).step_by(stride).collect::<Vec<_>>();
+    let mut residues = Vec::new();
+    for (row_residue, column_residue) in (0..stride).flat_map(|row| (0..stride).map(move |column| (row, column))) {
+        let (rows, columns) = (span(row_residue, shape.height), span(column_residue, shape.width));
+        let (row_taps, column_taps) = (taps(row_residue), taps(column_residue));
+        if rows.is_empty() || columns.is_empty() || row_taps.is_empty() || column_taps.is_empty() {
+            continue;
+        }
+        let planes = Planes {
+            channels: shape.outputs,
+            source: (shape.output_height, shape.output_width),
+            stride: 1,
+            taps: kernel,
+            before: (before, before),
+            size: (padded(shape.height), padded(shape.width)),
+        };
+        // Row k of the gather is (o, jr, jc); it lies j before u.
+        let mut offsets = Vec::new();
+        let mut positions = Vec::new();
+        for o in 0..shape.outputs {
+            for (row_step, row_tap) in row_taps.iter().enumerate() {
+                for (column_step, column_tap) in column_taps.iter().enumerate() {
+                    let (row, column) = (row_taps.len() - 1 - row_step, column_taps.len() - 1 - column_step);
+                    offsets.push(planes.offset(o, row, column));
+                    positions.push((o, row_tap * kernel + column_tap));
                 }
             }
-            // Output u reads from u + before − (steps − 1) on.
-            let shift =
-                |range: &Range<usize>, steps: usize| range.start + before + 1 - steps..range.end + before + 1 - steps;
-            let (from_rows, from_columns) = (shift(&rows, row_taps.len()), shift(&columns, column_taps.len()));
-            let windows = Windows::new(planes, offsets, from_rows, from_columns);
-            let weights = PackedWeights::new(shape.inputs, positions.len(), |c, k| {
-                let (o, tap) = positions[k];
-                weight[(o * shape.inputs + c) * kernel * kernel + tap]
-            });
-            if stride == 1 {
-                contract_images(&windows, &weights, grad, None, &mut out);
-            } else {
-                let mut part = vec![0.0; shape.images * shape.inputs * rows.len() * columns.len()];
-                contract_images(&windows, &weights, grad, None, &mut part);
-                let origin =
-                    (rows.start * stride + row_residue - padding, columns.start * stride + column_residue - padding);
-                interleave(&part, windows.size, &mut out, (shape.height, shape.width), stride, origin);
-            }
         }
+        // Output u reads from u + before − (steps − 1) on.
+        let shift =
+            |range: &Range<usize>, steps: usize| range.start + before + 1 - steps..range.end + before + 1 - steps;
+        let (from_rows, from_columns) = (shift(&rows, row_taps.len()), shift(&columns, column_taps.len()));
+        let windows = Windows::new(planes, offsets, from_rows, from_columns);
+        let weights = PackedWeights::new(shape.inputs, positions.len(), |c, k| {
+            let (o, tap) = positions[k];
+            weight[(o * shape.inputs + c) * kernel * kernel + tap]
+        });
+        let origin = (rows.start * stride + row_residue - padding, columns.start * stride + column_residue - padding);
+        residues.push(Residue { windows, weights, origin });
     }
+    residues
+}
+
+fn input_gradient(shape: &ConvShape, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; shape.images * shape.inputs * shape.input_plane()];
+    if out.is_empty() {
+        return out;
+    }
+    let residues = residues(shape, weight);
+    if let ([Residue { windows, weights, .. }], 1) = (&residues[..], shape.stride) {
+        contract_images(windows, weights, grad, None, &mut out);
+        return out;
+    }
+    // The planes are as long as the longest of the gathers reads.
+    let padded_len = residues.iter().map(|residue| residue.windows.padded_len()).max().unwrap_or(0);
+    let images = out.par_chunks_exact_mut(shape.inputs * shape.input_plane());
+    images.zip(grad.par_chunks_exact(shape.outputs * shape.output_plane())).for_each_init(
+        || vec![0.0; padded_len],
+        |padded, (out, grad)| {
+            if let Some(first) = residues.first() {
+                first.windows.planes.fill(grad, padded);
+            }
+            let part_of = |Residue { windows, weights, .. }: &Residue| {
+                let mut part = vec![0.0; weights.rows() * windows.gather.columns()];
+                contract(&windows.gather, weights, 0..weights.rows(), padded, None, &mut part);
+                part
+            };
+            // Of few images, threads share out the residues as well.
+            let parts: Vec<Vec<f32>> = residues.par_iter().map(part_of).collect();
+            for (residue, part) in residues.iter().zip(parts) {
+                place(residue, &part, out, (shape.height, shape.width), shape.stride);
+            }
+        },
+    );
     out
 }
 
-/// Writes planes of size `size` to every `stride`-th row and column of `out`'s planes, from `origin` on.
-fn interleave(
-    planes: &[f32],
-    size: (usize, usize),
-    out: &mut [f32],
-    out_size: (usize, usize),
-    stride: usize,
-    origin: (usize, usize),
-) {
-    let planes = planes.par_chunks_exact(size.0 * size.1);
-    out.par_chunks_exact_mut(out_size.0 * out_size.1).zip(planes).with_min_len(16).for_each(|(out, plane)| {
-        for (row, values) in plane.chunks_exact(size.1).enumerate() {
-            let out = &mut out[(origin.0 + row * stride) * out_size.1 + origin.1..];
-            out.iter_mut().step_by(stride).zip(values).for_each(|(out, &value)| *out = value);
+vectorised! {
+    /// Writes a residue's part [C, columns of the gather] to every `stride`-th row and column of `out` [C, out_size].
+    fn place(residue: &Residue, part: &[f32], out: &mut [f32], out_size: (usize, usize), stride: usize) {
+        let (windows, origin) = (&residue.windows, residue.origin);
+        let parts = part.chunks_exact(windows.gather.columns());
+        for (out, part) in out.chunks_exact_mut(out_size.0 * out_size.1).zip(parts) {
+            for row in 0..windows.size.0 {
+                let values = &part[row * windows.pitch..][..windows.size.1];
+                let out = &mut out[(origin.0 + row * stride) * out_size.1 + origin.1..];
+                out.iter_mut().step_by(stride).zip(values).for_each(|(out, &value)| *out = value);
+            }
         }
-    });
+    }
 }
 
 fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
@@ -305,7 +331,7 @@ fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
     if shape.images == 1 {
         return single_weight_gradient(shape, &windows, input, grad);
     }
-    let (chunk, together) = image_chunks(shape.images, columns / LANES);
+    let (chunk, together) = image_chunks(shape.images, columns / LANES, windows.padded_len());
     let padded_len = windows.padded_len();
     let partial_of = |(input, grad): (&[f32], &[f32])| {
         let mut sum = vec![0.0; weights];

@@ -15,7 +15,7 @@ mod heap;
 mod nearest;
 mod partials;
 mod planes;
-mod search_wide;
+mod search;
 mod simd;
 mod storage;
 mod upsample_conv2d;

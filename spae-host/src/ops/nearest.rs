@@ -1,10 +1,10 @@
 //! The nearest codeword of every vector, and the log-sum-exp over all codewords that the semantic loss needs
 //! (Eqs. 4–7), without an (N × V) matrix in memory.
 //!
-//! The score of codeword k is `s_k = ‖e_k‖² − 2 z·e_k`, the squared distance less ‖z‖². Codewords are taken in blocks,
-//! transposed so that their scores are a contraction; of a row of scores only the smallest, or a running log-sum-exp,
-//! is kept. The backward pass computes the scores of a block again, once by rows for z and once by codewords for the
-//! table, so that every sum has one owner and one order.
+//! The score of codeword k is `s_k = ‖e_k‖² − 2 z·e_k`, the squared distance less ‖z‖²; [`search`](super::search) keeps the
+//! least of a row, and a running log-sum-exp. The backward pass computes the scores of a block of codewords again, once by
+//! rows for z and once by codewords for the table, so that every sum has one owner and one order; codewords are transposed
+//! so that their scores are a contraction.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail}
 use rayon::prelude::*;
 
 use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
-use super::search_wide;
+use super::search::search;
 use super::simd::{LANES, exp, lane_sum, vectorised};
 use super::storage::{is_cpu_f32, slice, tensor, with_slice};
 
@@ -174,164 +174,6 @@ fn pack_rows(sizes: Sizes, z: &[f32]) -> Vec<PackedWeights> {
     let pack =
         |z: &[f32]| PackedWeights::new(z.len() / sizes.width, sizes.width, |row, k| -2.0 * z[row * sizes.width + k]);
     z.chunks(ROWS * sizes.width).map(pack).collect()
-}
-
-/// Ids, and the log-sum-exp where a temperature is given.
-fn search(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
-    if sizes.width >= search_wide::WIDTH {
-        search_wide::search(sizes, z, table, temperature)
-    } else {
-        search_narrow(sizes, z, table, temperature)
-    }
-}
-
-/// What is known of one row of z after some codewords.
-#[derive(Clone, Copy)]
-pub(super) struct Found {
-    score: f32,
-    pub(super) id: u32,
-    pub(super) sum: RunningSum,
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        Self { score: f32::INFINITY, id: 0, sum: RunningSum::default() }
-    }
-}
-
-impl Found {
-    /// Takes in the products of the codewords from `first` on.
-    pub(super) fn add(&mut self, first: usize, scores: &mut [f32], norms: &[f32], temperature: Option<f32>) {
-        let least = least_score(scores, norms);
-        if least < self.score {
-            (self.score, self.id) = (least, (first + first_place(scores, least)) as u32);
-        }
-        if let Some(temperature) = temperature {
-            self.sum.add(scores, least, temperature);
-        }
-    }
-
-    /// Together with what is known of later codewords.
-    pub(super) fn merged(self, later: Self, temperature: Option<f32>) -> Self {
-        let nearer = if later.score < self.score { later } else { self };
-        let sum = temperature.map_or(self.sum, |temperature| self.sum.merged(later.sum, temperature));
-        Self { sum, ..nearer }
-    }
-}
-
-/// The search for short vectors: threads share out the rows.
-fn search_narrow(sizes: Sizes, z: &[f32], table: &[f32], temperature: Option<f32>) -> (Vec<u32>, Vec<f32>) {
-    let gather = Block::gather(sizes, sizes.width);
-    let task = |z: &[f32]| {
-        let rows = z.len() / sizes.width;
-        let packed = pack_rows(sizes, z);
-        let mut found = vec![Found::default(); rows];
-        let mut block = Block::new(sizes);
-        let mut scores = vec![0.0; ROWS * block.size];
-        for first in (0..sizes.words).step_by(block.size) {
-            block.load(sizes, table, first);
-            for (group, packed) in packed.iter().enumerate() {
-                let scores = &mut scores[..packed.rows() * block.size];
-                contract(&gather, packed, 0..packed.rows(), &block.transposed, None, scores);
-                for (found, scores) in found[group * ROWS..].iter_mut().zip(scores.chunks_exact_mut(block.size)) {
-                    found.add(first, scores, &block.norms, temperature);
-                }
-            }
-        }
-        let rows = found.iter().zip(z.chunks_exact(sizes.width));
-        let log_sum_exp = rows.filter_map(|(found, z)| {
-            temperature.map(|temperature| found.sum.log(lane_sum(z, |value| value * value), temperature))
-        });
-        let log_sum_exp: Vec<f32> = log_sum_exp.collect();
-        (found.into_iter().map(|found| found.id).collect::<Vec<_>>(), log_sum_exp)
-    };
-    let parts: Vec<_> = z.par_chunks(sizes.task_rows() * sizes.width).map(task).collect();
-    let (mut ids, mut log_sum_exp) = (Vec::with_capacity(sizes.rows), Vec::with_capacity(sizes.rows));
-    for (part_ids, part_sums) in parts {
-        ids.extend(part_ids);
-        log_sum_exp.extend(part_sums);
-    }
-    (ids, log_sum_exp)
-}
-
-vectorised! {
-    /// Adds the norms to the products and finds the least sum; not-a-number is never it.
-    fn least_score(scores: &mut [f32], norms: &[f32]) -> f32 {
-        const PARTS: usize = 2 * LANES;
-        let less = |a: f32, b: f32| if a < b { a } else { b };
-        let mut least = [f32::INFINITY; PARTS];
-        let mut chunks = scores.chunks_exact_mut(PARTS);
-        let mut norm_chunks = norms.chunks_exact(PARTS);
-        for (scores, norms) in (&mut chunks).zip(&mut norm_chunks) {
-            for ((score, norm), least) in scores.iter_mut().zip(norms).zip(&mut least) {
-                *score += norm;
-                *least = less(*score, *least);
-            }
-        }
-        for (score, norm) in chunks.into_remainder().iter_mut().zip(norm_chunks.remainder()) {
-            *score += norm;
-            least[0] = less(*score, least[0]);
-        }
-        least.into_iter().fold(f32::INFINITY, less)
-    }
-}
-
-vectorised! {
-    /// The first place of `value`, or the length.
-    fn first_place(scores: &[f32], value: f32) -> usize {
-        let mut before = 0;
-        for chunk in scores.chunks(4 * LANES) {
-            // Without an early exit, so that it vectorises.
-            if chunk.iter().fold(false, |found, &score| found | (score == value)) {
-                return before + chunk.iter().position(|&score| score == value).unwrap_or(chunk.len());
-            }
-            before += chunk.len();
-        }
-        before
-    }
-}
-
-/// Σ exp(−(s − least) / τ) over the scores so far.
-#[derive(Clone, Copy)]
-pub(super) struct RunningSum {
-    least: f32,
-    sum: f32,
-}
-
-impl Default for RunningSum {
-    fn default() -> Self {
-        Self { least: f32::INFINITY, sum: 0.0 }
-    }
-}
-
-impl RunningSum {
-    fn add(&mut self, scores: &[f32], least: f32, temperature: f32) {
-        if least < self.least {
-            if self.sum > 0.0 {
-                self.sum *= ((least - self.least) / temperature).exp();
-            }
-            self.least = least;
-        }
-        self.sum += exp_sum(scores, self.least, -1.0 / temperature);
-    }
-
-    /// Both sums together.
-    fn merged(self, other: Self, temperature: f32) -> Self {
-        let least = self.least.min(other.least);
-        let part = |sum: Self| if sum.sum > 0.0 { sum.sum * ((least - sum.least) / temperature).exp() } else { 0.0 };
-        Self { least, sum: part(self) + part(other) }
-    }
-
-    /// log Σ exp(−(s + ‖z‖²) / τ).
-    pub(super) fn log(self, norm: f32, temperature: f32) -> f32 {
-        self.sum.ln() - (self.least + norm) / temperature
-    }
-}
-
-vectorised! {
-    fn exp_sum(scores: &[f32], least: f32, factor: f32) -> f32 {
-        lane_sum(scores, |score| exp((score - least) * factor))
-    }
 }
 
 vectorised! {
