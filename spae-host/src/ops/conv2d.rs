@@ -331,7 +331,7 @@ fn weight_gradient(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
     if shape.images == 1 {
         return single_weight_gradient(shape, &windows, input, grad);
     }
-    let (chunk, together) = image_chunks(shape.images, columns / LANES, windows.padded_len());
+    let (chunk, together) = image_chunks(shape.images, columns / LANES);
     let padded_len = windows.padded_len();
     let partial_of = |(input, grad): (&[f32], &[f32])| {
         let mut sum = vec![0.0; weights];
@@ -397,7 +397,7 @@ mod tests {
     }
 
     /// Images, input and output channels, height, width, kernel, stride, padding.
-    const SHAPES: [[usize; 8]; 18] = [
+    const SHAPES: [[usize; 8]; 20] = [
         [3, 5, 7, 16, 16, 3, 1, 1],
         [2, 3, 13, 9, 11, 3, 1, 1],
         [2, 4, 1, 8, 8, 4, 2, 1],
@@ -412,11 +412,14 @@ mod tests {
         [1, 2, 2, 1, 1, 3, 1, 1],
         [2, 2, 3, 6, 7, 3, 1, 0],
         [2, 2, 3, 5, 4, 3, 1, 2],
-        // Large enough for Winograd's way: several images a group, several groups an image, odd sides, one row.
-        [17, 32, 34, 8, 32, 3, 1, 1],
-        [4, 33, 32, 32, 40, 3, 1, 1],
-        [9, 40, 32, 15, 33, 3, 1, 1],
-        [64, 32, 32, 1, 32, 3, 1, 1],
+        // Large enough for Winograd's way: several images a group, several groups an image, odd sides, one row; of few
+        // images one is all there is.
+        [17, 48, 50, 8, 32, 3, 1, 1],
+        [4, 41, 40, 32, 40, 3, 1, 1],
+        [9, 48, 47, 15, 33, 3, 1, 1],
+        [64, 48, 48, 1, 32, 3, 1, 1],
+        [33, 97, 96, 7, 17, 3, 1, 1],
+        [1, 48, 49, 33, 66, 3, 1, 1],
     ];
 
     #[test]
@@ -457,7 +460,7 @@ mod tests {
 
     #[test]
     fn does_not_depend_on_the_number_of_threads() -> Result<()> {
-        for (images, width, channels) in [(1, 16, 7), (5, 8, 7), (33, 7, 7), (33, 32, 32)] {
+        for (images, width, channels) in [(1, 16, 7), (5, 8, 7), (33, 7, 7), (33, 32, 48), (1, 256, 48)] {
             let (x, weight, bias) =
                 (variable(1, &[images, channels, 8, width])?, variable(2, &[33, channels, 3, 3])?, variable(3, &[33])?);
             assert_independent_of_threads(|| {

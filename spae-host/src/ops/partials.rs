@@ -3,12 +3,10 @@
 use rayon::prelude::*;
 
 /// Images that share one partial sum of a weight gradient, and those of them that are correlated together; neither
-/// depends on the number of threads. An image has `values` values once it is padded.
-pub(super) fn image_chunks(images: usize, column_blocks: usize, values: usize) -> (usize, usize) {
-    /// Values that stay in the second-level cache.
-    const CACHED: usize = 1 << 17;
+/// depends on the number of threads.
+pub(super) fn image_chunks(images: usize, column_blocks: usize) -> (usize, usize) {
     // Enough columns to outweigh the sums over lanes; no more partial sums than 16.
-    let together = (128 / column_blocks.max(1)).clamp(1, 16).min(CACHED / values.max(1)).max(1);
+    let together = (128 / column_blocks.max(1)).clamp(1, 16);
     (images.div_ceil(16).next_multiple_of(together), together)
 }
 

@@ -167,7 +167,7 @@ impl Linear for Sizes {
         }
         let gather = self.gather(self.inputs);
         let (difference_len, product_len) = (self.inputs * self.pitch(), self.outputs * self.columns());
-        let (chunk, together) = image_chunks(self.images, self.columns() / LANES, 0);
+        let (chunk, together) = image_chunks(self.images, self.columns() / LANES);
         let partial_of = |(input, grad): (&[f32], &[f32])| {
             // [TAPS, O, C]
             let mut sum = vec![0.0; TAPS * kernel_len];

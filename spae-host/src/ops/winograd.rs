@@ -42,10 +42,12 @@ struct Group {
 }
 
 impl Sizes {
-    /// Whether this way is faster than the direct one: with few channels the transforms outweigh the products saved, with
-    /// few tiles the kernel's transform does, and short rows of tiles leave vectors half empty.
+    /// Whether this way is faster than the direct one: with few channels the transforms outweigh the products saved, and
+    /// the shorter the rows of tiles are, the less of a vector a transform fills; with few tiles the kernel's own
+    /// transform costs more than is saved. Figures: 96 channels at 16² and 256 at 8² gain, 64 at 16² and 32 at 32² lose.
     pub(super) fn pays(&self) -> bool {
-        self.inputs.min(self.outputs) >= 32 && self.width >= 32 && self.images * self.tiles() >= 8 * TOGETHER
+        let channels = self.inputs.min(self.outputs);
+        channels >= 32 && channels * self.width >= 96 * 16 && self.images * self.tiles() >= 4 * TOGETHER
     }
 
     fn tile_rows(&self) -> usize {
@@ -100,6 +102,14 @@ fn pitch(columns: usize) -> usize {
     columns | LANES
 }
 
+/// From one tap's matrix of `len` values to the next: not a power of two, for the same reason; the transforms read and
+/// write all sixteen side by side.
+fn tap_pitch(len: usize) -> usize {
+    /// Values of a line of the cache.
+    const LINE: usize = 16;
+    len.next_multiple_of(LINE) / LINE * LINE + if (len / LINE).is_multiple_of(2) { LINE } else { 0 }
+}
+
 /// Channels of tiles as the columns of a contraction.
 fn gather(channels: usize, columns: usize) -> Gather {
     let offsets = (0..channels).map(|channel| (channel * pitch(columns)) as u32).collect();
@@ -134,12 +144,27 @@ fn convolve(
     let (images, _) = sizes.grouping();
     let out_len = sizes.outputs * sizes.plane();
     let mut out = vec![0.0; sizes.images * out_len];
-    out.par_chunks_mut(images * out_len).enumerate().for_each(|(place, out)| {
+    let chunks = out.par_chunks_mut(images * out_len).enumerate();
+    let groups_of = |place: usize, out: &[f32]| {
         let first = place * images;
-        let groups = sizes.groups(first..first + out.len() / out_len);
-        let parts = groups.into_par_iter().map_init(Buffers::default, |buffers, group| {
+        sizes.groups(first..first + out.len() / out_len)
+    };
+    if chunks.len() >= rayon::current_num_threads() {
+        chunks.for_each_init(Buffers::default, |buffers, (place, out)| {
+            for group in groups_of(place, out) {
+                let products = buffers.products(sizes, &group, input, &weights);
+                combine_products(sizes, &group, products, bias, out, 2 * group.rows.start..sizes.height);
+            }
+        });
+        return out;
+    }
+    chunks.for_each(|(place, out)| {
+        let parts = groups_of(place, out).into_par_iter().map_init(Buffers::default, |buffers, group| {
             let products = buffers.products(sizes, &group, input, &weights);
-            (group.clone(), combined(sizes, &group, products, bias))
+            let rows = 0..(2 * group.rows.end).min(sizes.height) - 2 * group.rows.start;
+            let mut part = vec![0.0; group.images.len() * sizes.outputs * rows.len() * sizes.width];
+            combine_products(sizes, &group, products, bias, &mut part, rows);
+            (group, part)
         });
         for (group, part) in parts.collect::<Vec<_>>() {
             place_part(sizes, &group, &part, out);
@@ -163,41 +188,34 @@ fn pack(sizes: Sizes, kernel: impl Fn(usize, usize) -> [f32; TAPS] + Sync) -> Ve
 /// Memory of one thread.
 #[derive(Default)]
 struct Buffers {
-    /// [16, C, pitch]
+    /// [16, C, pitch], the taps [`tap_pitch`] apart.
     tiles: Vec<f32>,
-    /// [16, O, columns]
+    /// [16, O, columns], the taps [`tap_pitch`] apart.
     products: Vec<f32>,
 }
 
 impl Buffers {
     fn products(&mut self, sizes: Sizes, group: &Group, input: &[f32], weights: &[PackedWeights]) -> &[f32] {
         let columns = sizes.columns(group);
-        let (tile_len, product_len) = (sizes.inputs * pitch(columns), sizes.outputs * columns);
-        self.tiles.resize(TAPS * tile_len, 0.0);
-        self.products.resize(TAPS * product_len, 0.0);
+        let product_len = sizes.outputs * columns;
+        let (tile_pitch, product_pitch) = (tap_pitch(sizes.inputs * pitch(columns)), tap_pitch(product_len));
+        self.tiles.resize(TAPS * tile_pitch, 0.0);
+        self.products.resize(TAPS * product_pitch, 0.0);
         transform_input(sizes, group, input, columns, &mut self.tiles);
         let gather = gather(sizes.inputs, columns);
-        let parts = self.tiles.chunks_exact(tile_len).zip(self.products.chunks_exact_mut(product_len));
+        let parts = self.tiles.chunks_exact(tile_pitch).zip(self.products.chunks_exact_mut(product_pitch));
         for (weights, (tiles, products)) in weights.iter().zip(parts) {
-            contract(&gather, weights, 0..sizes.outputs, tiles, None, products);
+            contract(&gather, weights, 0..sizes.outputs, tiles, None, &mut products[..product_len]);
         }
         &self.products
     }
 }
 
-/// A group's outputs, [images, O, 2 · rows, 2 · tile columns].
-fn combined(sizes: Sizes, group: &Group, products: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let mut part = vec![0.0; group.images.len() * sizes.outputs * group.rows.len() * sizes.tile_columns() * 4];
-    combine_products(sizes, group, products, bias, &mut part);
-    part
-}
-
-/// Copies a group's outputs to their place among those of its images.
+/// Copies a group's outputs [images, O, rows, W] to their place among those of its images.
 fn place_part(sizes: Sizes, group: &Group, part: &[f32], out: &mut [f32]) {
-    let (rows, width) = (2 * group.rows.len(), 2 * sizes.tile_columns());
-    for (plane, part) in out.chunks_exact_mut(sizes.plane()).zip(part.chunks_exact(rows * width)) {
-        let plane = plane[2 * group.rows.start * sizes.width..].chunks_exact_mut(sizes.width);
-        plane.zip(part.chunks_exact(width)).for_each(|(row, part)| row.copy_from_slice(&part[..sizes.width]));
+    let plane_len = part.len() / (group.images.len() * sizes.outputs);
+    for (plane, part) in out.chunks_exact_mut(sizes.plane()).zip(part.chunks_exact(plane_len)) {
+        plane[2 * group.rows.start * sizes.width..][..plane_len].copy_from_slice(part);
     }
 }
 
@@ -214,16 +232,17 @@ pub(super) fn weight_gradient(sizes: Sizes, input: &[f32], grad: &[f32]) -> Vec<
         let (mut tiles, mut grads) = (Vec::new(), Vec::new());
         for group in groups {
             let columns = sizes.columns(group);
-            let (tile_len, grad_len) = (sizes.inputs * pitch(columns), sizes.outputs * columns);
-            tiles.resize(TAPS * tile_len, 0.0);
+            let grad_len = sizes.outputs * columns;
+            let (tile_pitch, grad_pitch) = (tap_pitch(sizes.inputs * pitch(columns)), tap_pitch(grad_len));
+            tiles.resize(TAPS * tile_pitch, 0.0);
             grads.clear();
-            grads.resize(TAPS * grad_len, 0.0);
+            grads.resize(TAPS * grad_pitch, 0.0);
             transform_input(sizes, group, input, columns, &mut tiles);
             transform_gradient(sizes, group, grad, columns, &mut grads);
             let gather = gather(sizes.inputs, columns);
-            let parts = tiles.chunks_exact(tile_len).zip(grads.chunks_exact(grad_len));
+            let parts = tiles.chunks_exact(tile_pitch).zip(grads.chunks_exact(grad_pitch));
             for (sum, (tiles, grads)) in sum.chunks_exact_mut(kernel_len).zip(parts) {
-                correlate(&gather, sizes.outputs, grads, tiles, tile_len, sum);
+                correlate(&gather, sizes.outputs, &grads[..grad_len], tiles, tile_pitch, sum);
             }
         }
         sum
@@ -265,7 +284,7 @@ vectorised! {
     /// `Bᵀ d B` of a group's tiles, [16, C, pitch]; outside the image is zero.
     fn transform_input(sizes: Sizes, group: &Group, input: &[f32], columns: usize, tiles: &mut [f32]) {
         let (height, width, across) = (sizes.height, sizes.width, sizes.tile_columns());
-        let tap_len = sizes.inputs * pitch(columns);
+        let tap_len = tap_pitch(sizes.inputs * pitch(columns));
         // A row with a zero on either side, its even and its odd places.
         let mut padded = vec![0.0f32; 2 * across + 2];
         let (mut even, mut odd) = (vec![0.0f32; across + 1], vec![0.0f32; across + 1]);
@@ -325,27 +344,33 @@ fn subtract(out: &mut [f32], a: &[f32], b: &[f32]) {
 }
 
 vectorised! {
-    /// `Aᵀ m A` of a group's products [16, O, columns], [images, O, 2 · rows, 2 · tile columns].
-    fn combine_products(sizes: Sizes, group: &Group, products: &[f32], bias: Option<&[f32]>, part: &mut [f32]) {
-        let (columns, across, rows) = (sizes.columns(group), sizes.tile_columns(), group.rows.len());
-        let tap_len = sizes.outputs * columns;
+    /// `Aᵀ m A` of a group's products [16, O, columns], into the rows `places` of planes [images, O, places.end, W].
+    fn combine_products(
+        sizes: Sizes, group: &Group, products: &[f32], bias: Option<&[f32]>, out: &mut [f32], places: Range<usize>,
+    ) {
+        let (columns, across, rows, width) = (sizes.columns(group), sizes.tile_columns(), group.rows.len(), sizes.width);
+        let tap_len = tap_pitch(sizes.outputs * columns);
+        let mut both = vec![0.0f32; 4 * across];
         for image in 0..group.images.len() {
             for channel in 0..sizes.outputs {
                 let bias = bias.map_or(0.0, |bias| bias[channel]);
-                for row in 0..rows {
+                let plane = &mut out[(image * sizes.outputs + channel) * places.end * width..][..places.end * width];
+                let plane = &mut plane[places.start * width..];
+                for (row, out) in plane.chunks_mut(2 * width).take(rows).enumerate() {
                     let start = channel * columns + (image * rows + row) * across;
                     let m = |tap: usize| &products[tap * tap_len + start..][..across];
                     let m: [&[f32]; TAPS] = std::array::from_fn(m);
-                    let at = ((image * sizes.outputs + channel) * rows + row) * 4 * across;
-                    let (upper, lower) = part[at..at + 4 * across].split_at_mut(2 * across);
-                    for x in 0..across {
+                    let (upper, lower) = both.split_at_mut(2 * across);
+                    let (upper, lower) = (upper.as_chunks_mut::<2>().0, lower.as_chunks_mut::<2>().0);
+                    for (x, (upper, lower)) in upper.iter_mut().zip(lower).enumerate() {
                         let above = |column: usize| m[column][x] + m[4 + column][x] + m[8 + column][x];
                         let below = |column: usize| m[4 + column][x] - m[8 + column][x] - m[12 + column][x];
                         let (a, b) = ([above(0), above(1), above(2), above(3)], [below(0), below(1), below(2), below(3)]);
-                        upper[2 * x] = a[0] + a[1] + a[2] + bias;
-                        upper[2 * x + 1] = a[1] - a[2] - a[3] + bias;
-                        lower[2 * x] = b[0] + b[1] + b[2] + bias;
-                        lower[2 * x + 1] = b[1] - b[2] - b[3] + bias;
+                        *upper = [a[0] + a[1] + a[2] + bias, a[1] - a[2] - a[3] + bias];
+                        *lower = [b[0] + b[1] + b[2] + bias, b[1] - b[2] - b[3] + bias];
+                    }
+                    for (out, row) in out.chunks_exact_mut(width).zip(both.chunks_exact(2 * across)) {
+                        out.copy_from_slice(&row[..width]);
                     }
                 }
             }
@@ -357,7 +382,7 @@ vectorised! {
     /// `A dy Aᵀ` of a group's tiles, [16, O, columns]; outside the image is zero.
     fn transform_gradient(sizes: Sizes, group: &Group, grad: &[f32], columns: usize, grads: &mut [f32]) {
         let (height, width, across) = (sizes.height, sizes.width, sizes.tile_columns());
-        let tap_len = sizes.outputs * columns;
+        let tap_len = tap_pitch(sizes.outputs * columns);
         // Two rows, their even and their odd places: [2, across] each.
         let mut padded = vec![0.0f32; 2 * across];
         let mut parts = vec![0.0f32; 4 * across];
