@@ -98,19 +98,24 @@ pub fn draw(
 /// If an id has no word in `model`.
 pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Picture>> {
     let weights = picture::widened(model.decoder());
-    let drawn = encodings.par_iter().map_init(
-        || vec![0.0; model.scratch_len()],
-        |scratch, tokens| {
-            check_ids(model, tokens)?;
-            let mut canvas = Canvas::new(model, scratch)?;
-            for (layer, ids) in tokens.iter().enumerate() {
-                ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
-                canvas.complete(layer);
-            }
-            Ok(Picture::from_weights(&mut canvas, &weights))
-        },
-    );
+    let drawn = encodings
+        .par_iter()
+        .map_init(|| vec![0.0; model.scratch_len()], |scratch, tokens| draw_one(model, &weights, tokens, scratch));
     drawn.collect()
+}
+
+/// The whole picture of one encoding's ids by layer, in memory of [`Model::scratch_len`] that can be used again.
+///
+/// # Errors
+/// If an id has no word in `model`, or `scratch` is too small.
+pub fn draw_one(model: &Model<'_>, weights: &[f32], tokens: &[Vec<u32>], scratch: &mut [f32]) -> Result<Picture> {
+    check_ids(model, tokens)?;
+    let mut canvas = Canvas::new(model, scratch)?;
+    for (layer, ids) in tokens.iter().enumerate() {
+        ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
+        canvas.complete(layer);
+    }
+    Ok(Picture::from_weights(&mut canvas, weights))
 }
 
 /// The pictures of all layers from an encoding's ids by layer: through their canonical text, as a device gets them.

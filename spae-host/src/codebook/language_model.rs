@@ -11,7 +11,9 @@ use tokenizers::Tokenizer;
 
 use super::sentence::SentenceEncoder;
 
-pub(super) struct LanguageModel {
+/// A language model whose words and vectors make a codebook.
+#[allow(missing_debug_implementations, reason = "its weights say nothing")]
+pub struct LanguageModel {
     folder: PathBuf,
     pub(super) tokenizer_path: PathBuf,
     pub(super) tokenizer: Tokenizer,
@@ -23,7 +25,11 @@ pub(super) struct LanguageModel {
 }
 
 impl LanguageModel {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is no tokenizer.
+    pub fn open(folder: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
             let bytes = fs::read(&path).with_context(|| {
@@ -65,7 +71,11 @@ impl LanguageModel {
         Ok(table.index_select(&Tensor::new(ids, &Device::Cpu)?, 0)?)
     }
 
-    pub(super) fn sentence_encoder(&self, attention_heads: usize) -> Result<SentenceEncoder<'_>> {
+    /// The model as an encoder of whole texts; `attention_heads` where the folder has no `config.json` of a BERT.
+    ///
+    /// # Errors
+    /// If the weights are not a BERT's.
+    pub fn sentence_encoder(&self, attention_heads: usize) -> Result<SentenceEncoder<'_>> {
         SentenceEncoder::new(&self.tokenizer, &self.bytes, &self.folder.join("config.json"), attention_heads)
             .with_context(|| format!("{} holds no BERT encoder for text features", self.weights_path.display()))
     }

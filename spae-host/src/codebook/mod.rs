@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Source;
 use crate::tensor_file::{self, Tensors};
-use language_model::LanguageModel;
+pub use language_model::LanguageModel;
+pub use sentence::SentenceEncoder;
 
 /// The kind that the file's metadata names.
 const KIND: &str = "spae-codebook";
@@ -192,7 +193,10 @@ fn features(model: &LanguageModel, source: &Source, words: &[String]) -> Result<
 }
 
 /// Rows brought to unit length; [N, W].
-pub(crate) fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// If `rows` is no matrix of floating-point numbers.
+pub fn unit_rows(rows: &Tensor) -> Result<Tensor> {
     let lengths = (rows.sqr()?.sum_keepdim(1)? + 1e-24)?.sqrt()?;
     Ok(rows.broadcast_div(&lengths)?)
 }

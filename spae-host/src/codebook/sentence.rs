@@ -13,10 +13,12 @@ use tokenizers::Tokenizer;
 
 use super::unit_rows;
 
-/// Texts that are encoded together.
-const BATCH: usize = 128;
+/// Tokens that are encoded together.
+const BATCH_TOKENS: usize = 4096;
 
-pub(super) struct SentenceEncoder<'t> {
+/// What a BERT-like language model makes of whole texts; from [`LanguageModel::sentence_encoder`](super::LanguageModel::sentence_encoder).
+#[allow(missing_debug_implementations, reason = "its weights say nothing")]
+pub struct SentenceEncoder<'t> {
     tokenizer: &'t Tokenizer,
     model: BertModel,
     longest: usize,
@@ -37,23 +39,32 @@ impl<'t> SentenceEncoder<'t> {
     }
 
     /// One row of unit length for each text, [texts, F].
-    pub(super) fn encode(&self, texts: &[String]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// If there is no text, or one has more tokens than the model takes; the message names it.
+    pub fn encode(&self, texts: &[String]) -> Result<Tensor> {
         // Texts of one length together: no padding, so no mask.
         let mut by_length: BTreeMap<usize, Vec<(usize, Vec<u32>)>> = BTreeMap::new();
         for (place, text) in texts.iter().enumerate() {
             let encoding =
                 self.tokenizer.encode(text.as_str(), true).map_err(|error| anyhow!("\"{text}\": {error}"))?;
             let ids = encoding.get_ids().to_vec();
-            ensure!(!ids.is_empty() && ids.len() <= self.longest, "\"{text}\" has {} tokens", ids.len());
+            ensure!(
+                !ids.is_empty() && ids.len() <= self.longest,
+                "\"{text}\" has {} tokens; the encoder takes {}",
+                ids.len(),
+                self.longest
+            );
             by_length.entry(ids.len()).or_default().push((place, ids));
         }
+        ensure!(!texts.is_empty(), "there is no text to encode");
         let mut rows = Vec::new();
         let mut places = vec![0u32; texts.len()];
         let mut done = 0;
-        for group in by_length.values() {
-            for batch in group.chunks(BATCH) {
+        for (length, group) in by_length {
+            for batch in group.chunks((BATCH_TOKENS / length).max(1)) {
                 let ids: Vec<u32> = batch.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-                let ids = Tensor::from_vec(ids, (batch.len(), batch[0].1.len()), &Device::Cpu)?;
+                let ids = Tensor::from_vec(ids, (batch.len(), length), &Device::Cpu)?;
                 let states = self.model.forward(&ids, &ids.zeros_like()?, None)?;
                 rows.push(unit_rows(&states.mean(1)?)?);
                 for (place, _) in batch {

@@ -65,45 +65,40 @@ pub(super) struct PackedWeights {
 impl PackedWeights {
     /// Packs the matrix whose value at row r, column k is `value(r, k)`.
     pub(super) fn new(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Self {
-        /// Values that are worth a thread's waking.
-        const WORTH: usize = 1 << 13;
-        let mut values = vec![0.0; rows * depth];
-        let blocks = values.par_chunks_mut((ROW_BLOCK * depth).max(1)).enumerate();
-        blocks.with_min_len(WORTH.div_ceil((ROW_BLOCK * depth).max(1))).for_each(|(block, values)| {
-            let first = block * ROW_BLOCK;
-            for (k, values) in values.chunks_exact_mut(ROW_BLOCK.min(rows - first)).enumerate() {
-                values.iter_mut().enumerate().for_each(|(row, slot)| *slot = value(first + row, k));
-            }
-        });
-        Self { values, rows, depth }
+        let [packed] = Self::many(rows, depth, |row, k| [value(row, k)]);
+        packed
     }
 
     /// Packs `N` matrices of one size, whose values at row r, column k are `values(r, k)`.
     pub(super) fn many<const N: usize>(
         rows: usize,
         depth: usize,
-        values: impl Fn(usize, usize) -> [f32; N],
+        values: impl Fn(usize, usize) -> [f32; N] + Sync,
     ) -> [Self; N] {
-        let mut packed = [(); N].map(|()| Self { values: Vec::with_capacity(rows * depth), rows, depth });
-        for first in (0..rows).step_by(ROW_BLOCK) {
-            for k in 0..depth {
-                for row in first..rows.min(first + ROW_BLOCK) {
-                    for (packed, value) in packed.iter_mut().zip(values(row, k)) {
-                        packed.values.push(value);
+        /// Values that are worth a thread's waking.
+        const WORTH: usize = 1 << 13;
+        let of_task = WORTH.div_ceil((N * depth).max(1)).next_multiple_of(ROW_BLOCK);
+        let mut packed = [(); N].map(|()| Self { values: vec![0.0; rows * depth], rows, depth });
+        let mut parts = packed.each_mut().map(|packed| packed.values.chunks_mut((of_task * depth).max(1)));
+        let starts = (0..if depth == 0 { 0 } else { rows }).step_by(of_task);
+        let mut next = |start| (start, parts.each_mut().map(|parts| parts.next().unwrap_or_default()));
+        let tasks: Vec<(usize, [&mut [f32]; N])> = starts.map(&mut next).collect();
+        tasks.into_par_iter().for_each(|(start, parts)| {
+            let end = rows.min(start + of_task);
+            let mut place = 0;
+            for block in (start..end).step_by(ROW_BLOCK) {
+                for k in 0..depth {
+                    for row in block..end.min(block + ROW_BLOCK) {
+                        let values = values(row, k);
+                        for n in 0..N {
+                            parts[n][place] = values[n];
+                        }
+                        place += 1;
                     }
                 }
             }
-        }
+        });
         packed
-    }
-
-    /// The rows of all `parts`, one below the other; all but the last have whole blocks.
-    pub(super) fn joined<'p>(parts: impl Iterator<Item = &'p Self> + Clone) -> Self {
-        let rows = parts.clone().map(|part| part.rows).sum();
-        let depth = parts.clone().map(|part| part.depth).next().unwrap_or(0);
-        let values: Vec<f32> = parts.flat_map(|part| &part.values).copied().collect();
-        assert_eq!(values.len(), rows * depth);
-        Self { values, rows, depth }
     }
 
     pub(super) fn rows(&self) -> usize {

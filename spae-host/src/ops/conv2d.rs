@@ -149,6 +149,9 @@ impl ConvShape {
     }
 }
 
+/// Channels of one image that are worth a thread's waking, where they are only copied.
+const CHANNELS: usize = 16;
+
 /// `out` [images, weights.rows(), windows.size] from `images`, spread over threads by image, or by columns where there are
 /// few images.
 fn contract_images(windows: &Windows, weights: &PackedWeights, images: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
@@ -177,11 +180,10 @@ fn contract_images(windows: &Windows, weights: &PackedWeights, images: &[f32], b
     }
     let images: Vec<&[f32]> = images.collect();
     let mut padded = windows.padded_buffer();
-    let mut whole = vec![0.0; weights.rows() * columns];
     let blocks = columns / LANES;
     let of_task = blocks.div_ceil(2 * rayon::current_num_threads()).max(4);
     for (image, out) in images.into_iter().zip(out.chunks_exact_mut(out_len)) {
-        let padded = windows.padded(image, &mut padded);
+        let padded = windows.padded_by_all(image, &mut padded);
         let starts: Vec<usize> = (0..blocks).step_by(of_task).collect();
         let part = |start: usize| {
             let gather = windows.gather.part(start..blocks.min(start + of_task));
@@ -189,12 +191,24 @@ fn contract_images(windows: &Windows, weights: &PackedWeights, images: &[f32], b
             contract(&gather, weights, rows.clone(), padded, bias, &mut part);
             (start * LANES, gather.columns(), part)
         };
-        for (start, length, part) in starts.into_par_iter().map(part).collect::<Vec<_>>() {
-            for (row, part) in whole.chunks_exact_mut(columns).zip(part.chunks_exact(length)) {
-                row[start..start + length].copy_from_slice(part);
+        let parts: Vec<(usize, usize, Vec<f32>)> = starts.into_par_iter().map(part).collect();
+        let out = out.par_chunks_exact_mut(plane).enumerate().with_min_len(CHANNELS);
+        let gather_row = |row: usize, whole: &mut [f32]| {
+            for (start, length, part) in &parts {
+                whole[*start..start + length].copy_from_slice(&part[row * length..][..*length]);
             }
+        };
+        if windows.is_dense() {
+            out.for_each(|(row, out)| gather_row(row, out));
+        } else {
+            out.for_each_init(
+                || vec![0.0; columns],
+                |whole, (row, out)| {
+                    gather_row(row, whole);
+                    windows.compact(whole, out);
+                },
+            );
         }
-        windows.compact(&whole, out);
     }
 }
 

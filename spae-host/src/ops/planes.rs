@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::contract::Gather;
 use super::simd::{LANES, vectorised};
 
@@ -155,6 +157,24 @@ impl Windows {
             return image;
         }
         self.planes.fill(image, buffer);
+        buffer
+    }
+
+    /// As [`Self::padded`], with the channels shared out among all threads.
+    pub(super) fn padded_by_all<'a>(&self, image: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
+        /// Channels that are worth a thread's waking.
+        const TOGETHER: usize = 16;
+        if self.borrows() {
+            return image;
+        }
+        let planes = &self.planes;
+        let of_channel = planes.len() / planes.channels.max(1);
+        let image_parts = image.par_chunks(TOGETHER * planes.source.0 * planes.source.1);
+        let buffer_parts = buffer[..planes.len()].par_chunks_mut(TOGETHER * of_channel);
+        buffer_parts.zip(image_parts).for_each(|(buffer, image)| {
+            let channels = buffer.len() / of_channel;
+            Planes { channels, ..*planes }.fill(image, buffer);
+        });
         buffer
     }
 

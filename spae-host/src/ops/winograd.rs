@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::contract::{Gather, PackedWeights, ROW_BLOCK, contract, correlate};
+use super::contract::{Gather, PackedWeights, contract, correlate};
 use super::partials::sum_partials;
 use super::simd::{LANES, vectorised};
 
@@ -107,7 +107,7 @@ fn pitch(columns: usize) -> usize {
 fn tap_pitch(len: usize) -> usize {
     /// Values of a line of the cache.
     const LINE: usize = 16;
-    len.next_multiple_of(LINE) / LINE * LINE + if (len / LINE).is_multiple_of(2) { LINE } else { 0 }
+    (len.div_ceil(LINE) | 1) * LINE
 }
 
 /// Channels of tiles as the columns of a contraction.
@@ -140,7 +140,7 @@ fn convolve(
     kernel: impl Fn(usize, usize) -> [f32; TAPS] + Sync,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let weights = pack(sizes, kernel);
+    let weights = PackedWeights::many(sizes.outputs, sizes.inputs, kernel);
     let (images, _) = sizes.grouping();
     let out_len = sizes.outputs * sizes.plane();
     let mut out = vec![0.0; sizes.images * out_len];
@@ -171,18 +171,6 @@ fn convolve(
         }
     });
     out
-}
-
-/// The transformed kernel as sixteen matrices [outputs, inputs].
-fn pack(sizes: Sizes, kernel: impl Fn(usize, usize) -> [f32; TAPS] + Sync) -> Vec<PackedWeights> {
-    const ROWS: usize = 4 * ROW_BLOCK;
-    let firsts: Vec<usize> = (0..sizes.outputs).step_by(ROWS).collect();
-    let part = |first: usize| {
-        let rows = ROWS.min(sizes.outputs - first);
-        PackedWeights::many(rows, sizes.inputs, |row, channel| kernel(first + row, channel))
-    };
-    let parts: Vec<[PackedWeights; TAPS]> = firsts.into_par_iter().map(part).collect();
-    (0..TAPS).map(|tap| PackedWeights::joined(parts.iter().map(|part| &part[tap]))).collect()
 }
 
 /// Memory of one thread.

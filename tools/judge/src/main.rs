@@ -6,7 +6,6 @@
 
 mod classifier;
 mod measure;
-mod sentences;
 mod table;
 mod training;
 mod warp;

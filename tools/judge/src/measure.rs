@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use candle_core::{Device, Tensor};
+use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
-use spae_host::codebook::Codebook;
+use spae_host::codebook::{Codebook, LanguageModel, SentenceEncoder, unit_rows};
 use spae_host::data::{self, Dataset, Split};
 use spae_host::drawing::draw_tokens;
 use spae_host::evaluation::check_pair;
@@ -19,7 +19,6 @@ use spae_host::tokenizer::{Tokenizer, Tokens};
 
 use crate::ReportArguments;
 use crate::classifier::{CLASSES, Classifier, IMAGE};
-use crate::sentences::{SentenceEncoder, most_similar, unit_rows};
 
 /// Pictures that are worked on together.
 const BATCH: usize = 64;
@@ -121,7 +120,8 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<Report> {
     let words = tokenizer.codebook.words();
     let sentences = match &arguments.language_model {
         Some(folder) => {
-            let encoder = SentenceEncoder::open(folder, arguments.attention_heads)?;
+            let model = LanguageModel::open(folder)?;
+            let encoder = model.sentence_encoder(arguments.attention_heads)?;
             let count = count.min(arguments.sentences.max(1));
             Some(sentences_right(&encoder, words, &texts[..count], &labels[..count], layers)?)
         }
@@ -164,9 +164,14 @@ fn right(read: &[u32], labels: &[u32]) -> usize {
     read.iter().zip(labels).filter(|(read, label)| read == label).count()
 }
 
+/// For each row of `a` [N, W] the row of `b` [M, W] that lies nearest in direction; all rows have unit length.
+fn most_similar(a: &Tensor, b: &Tensor) -> Result<Vec<u32>> {
+    Ok(a.matmul(&b.t()?)?.argmax(D::Minus1)?.to_vec1()?)
+}
+
 /// For each prefix the share of texts that, read as one sentence, lie nearest to the name of their digit.
 fn sentences_right(
-    encoder: &SentenceEncoder,
+    encoder: &SentenceEncoder<'_>,
     words: &[String],
     texts: &[Tokens],
     labels: &[u32],

@@ -60,7 +60,8 @@ pub(crate) struct Row {
     pub(crate) agreement: Option<f64>,
 }
 
-/// Seconds beyond which work is timed once: it is long enough to even out what else the machine does.
+/// Seconds beyond which work is timed once, without a warm-up: it is long enough to even out both that and what else the
+/// machine does.
 const LONG: f64 = 10.0;
 
 /// The least share of the answers that must agree: where two words are equally near, rounding decides, and two programs
@@ -84,18 +85,20 @@ impl Case<'_> {
                 (times, Box::new(move |repetitions| time(&mut smaller, repetitions)))
             }
         };
-        // The first time of each is slower, and not counted; the second says how often to repeat.
+        // The first time of each is slower, and not counted unless it is long; the second says how often to repeat.
         let repetitions = |timing: Timing| (least / timing.seconds).ceil().clamp(1.0, 1e4) as u32;
-        let first = time(&mut work, 1)?;
-        let long = first.seconds.max(other(1)?.seconds);
-        let (rounds, our_count, other_count) =
-            if long > LONG { (1, 1, 1) } else { (rounds, repetitions(time(&mut work, 1)?), repetitions(other(1)?)) };
+        let (first, other_first) = (time(&mut work, 1)?, other(1)?);
         let (mut ours, mut others) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            pause();
-            ours.push(time(&mut work, our_count)?);
-            pause();
-            others.push(other(other_count)?);
+        if first.seconds.max(other_first.seconds) > LONG {
+            (ours, others) = (vec![first], vec![other_first]);
+        } else {
+            let (our_count, other_count) = (repetitions(time(&mut work, 1)?), repetitions(other(1)?));
+            for _ in 0..rounds {
+                pause();
+                ours.push(time(&mut work, our_count)?);
+                pause();
+                others.push(other(other_count)?);
+            }
         }
         drop((work, other));
         let agreement = answer.map(|answer| agreement(&answer()?, &peer.answer()?)).transpose()?;

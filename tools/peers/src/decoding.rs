@@ -3,9 +3,8 @@
 
 use anyhow::Result;
 use serde_json::json;
-use spae_core::canvas::Canvas;
 use spae_host::drawing;
-use spae_host::picture::{self, Picture};
+use spae_host::picture;
 use spae_host::tokenizer::Tokens;
 
 use crate::case::{Case, Other, Ours};
@@ -52,12 +51,7 @@ fn one_thread(materials: &Materials) -> Result<Work<'_>> {
     let mut scratch = vec![0.0; model.scratch_len()];
     let weights = picture::widened(model.decoder());
     Ok(Box::new(move || {
-        let mut canvas = Canvas::new(&model, &mut scratch)?;
-        for (layer, ids) in tokens.iter().enumerate() {
-            ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
-            canvas.complete(layer);
-        }
-        std::hint::black_box(Picture::from_weights(&mut canvas, &weights));
+        std::hint::black_box(drawing::draw_one(&model, &weights, &tokens, &mut scratch)?);
         Ok(())
     }))
 }
