@@ -458,7 +458,7 @@ def timed(work, repetitions):
     before, start = peak_memory(), time.perf_counter()
     for _ in range(repetitions):
         work()
-    return {"seconds": (time.perf_counter() - start) / repetitions, "memory": peak_memory() - before}
+    return {"seconds": (time.perf_counter() - start) / repetitions, "memory": max(0, peak_memory() - before)}
 
 
 def versions():

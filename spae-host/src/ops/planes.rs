@@ -41,26 +41,19 @@ impl Planes {
 
     /// Copies `image` [channels, source] into `padded`, whose other values stay as they are (zero).
     pub(super) fn fill(&self, image: &[f32], padded: &mut [f32]) {
-        if self.stride == 2 {
-            return fill_halves(self, image, padded);
+        match self.stride {
+            1 => return fill_whole(self, image, padded),
+            2 => return fill_halves(self, image, padded),
+            _ => {}
         }
         let (height, width) = self.source;
         let stride = self.stride;
         let (rows, columns) = self.filled();
         for channel in 0..self.channels {
-            for row in 0..rows {
+            for row in (0..rows).filter(|row| (row + self.before.0) % stride < self.taps) {
                 let source = &image[(channel * height + row) * width..][..columns];
-                let padded_row = row + self.before.0;
-                if stride == 1 {
-                    let start = self.offset(channel, padded_row, self.before.1) as usize;
-                    padded[start..start + columns].copy_from_slice(source);
-                    continue;
-                }
-                if padded_row % stride >= self.taps {
-                    continue;
-                }
                 for first in (0..stride.min(columns)).filter(|first| (first + self.before.1) % stride < self.taps) {
-                    let start = self.offset(channel, padded_row, first + self.before.1) as usize;
+                    let start = self.offset(channel, row + self.before.0, first + self.before.1) as usize;
                     let source = source[first..].iter().step_by(stride);
                     padded[start..].iter_mut().zip(source).for_each(|(padded, &value)| *padded = value);
                 }
@@ -72,6 +65,25 @@ impl Planes {
     fn filled(&self) -> (usize, usize) {
         let places = |side: usize, size: usize, before: usize| side.min((size * self.stride).saturating_sub(before));
         (places(self.source.0, self.size.0, self.before.0), places(self.source.1, self.size.1, self.before.1))
+    }
+}
+
+vectorised! {
+    /// [`Planes::fill`] where the stride is one. Short rows: a call to copy each, and divisions to find each one's place,
+    /// would cost more than the copying.
+    fn fill_whole(planes: &Planes, image: &[f32], padded: &mut [f32]) {
+        let (height, width) = planes.source;
+        let (rows, columns) = planes.filled();
+        for channel in 0..planes.channels {
+            let mut start = planes.offset(channel, planes.before.0, planes.before.1) as usize;
+            for row in 0..rows {
+                let (chunks, rest) = image[(channel * height + row) * width..][..columns].as_chunks::<LANES>();
+                let (places, last) = padded[start..][..columns].as_chunks_mut::<LANES>();
+                places.iter_mut().zip(chunks).for_each(|(place, chunk)| *place = *chunk);
+                last.iter_mut().zip(rest).for_each(|(place, value)| *place = *value);
+                start += planes.size.1;
+            }
+        }
     }
 }
 
