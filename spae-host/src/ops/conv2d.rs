@@ -1,9 +1,9 @@
 //! 2-D convolution with its gradients on the CPU.
 //!
 //! An image is copied once into zero-padded [`Planes`]; [`contract`](super::contract) and [`correlate`](super::contract)
-//! do the arithmetic from there. Wide 3×3 convolutions go [`winograd`]'s way. The gradient of the input is itself a convolution of the output's gradient, one for each
-//! residue. Images are spread over rayon's threads. Sums run in an order that the number of threads does not change:
-//! results are bit-identical for any number.
+//! do the arithmetic from there. Wide 3×3 convolutions go [`winograd`]'s way. The gradient of the input is itself a
+//! convolution of the output's gradient, one for each residue. Images are spread over rayon's threads. Sums run in an
+//! order that the number of threads does not change: results are bit-identical for any number.
 
 use std::ops::Range;
 
