@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("{shown}: {error}; train the model, or name another with SPAE_MODEL"))?;
     let scratch_len = Model::read(&file).map_err(|error| format!("{shown}: {error}"))?.scratch_len();
     let constants = format!(
-        "/// Elements (f32) of scratch memory that the model needs.\npub const SCRATCH_LEN: usize = {scratch_len};\n\
+        "/// Elements (u32) of scratch memory that the model needs.\npub const SCRATCH_LEN: usize = {scratch_len};\n\
          static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!({path:?}));\n"
     );
     std::fs::write(Path::new(&std::env::var("OUT_DIR")?).join("model.rs"), constants)?;

@@ -79,8 +79,15 @@ impl<'a> Codebook<'a> {
         self.encoding
     }
 
-    fn scale(&self, column: usize) -> f32 {
+    /// What a step of column `column` is worth where rows are int8.
+    pub fn scale(&self, column: usize) -> f32 {
         f32::from_bits(u32_at(self.scales, column))
+    }
+
+    /// Row `id` as stored in int8; empty where there is no such row, or rows are stored otherwise.
+    pub fn int8_row(&self, id: u32) -> &'a [u8] {
+        let width = if self.encoding == RowEncoding::Int8 { self.width() } else { 0 };
+        self.rows.get((id as usize).saturating_mul(width)..).and_then(|rest| rest.get(..width)).unwrap_or(&[])
     }
 
     /// Calls `visit(column, value)` for each element of row `id`; for no element where there is no such row.

@@ -3,7 +3,7 @@
 use core::fmt::{Display, Formatter, Result};
 
 use crate::codebook::MAX_WIDTH;
-use crate::decoder::{MAX_CHANNELS, MAX_PICTURE_SIDE, MAX_SCRATCH, MAX_STAGES};
+use crate::decoder::{MAX_CHANNELS, MAX_PICTURE_SIDE, MAX_SCRATCH, MAX_SHIFT, MAX_STAGES};
 use crate::format::{Kind, MAGIC, VERSION};
 use crate::lexicon::{MAX_WORD_BYTES, MAX_WORDS};
 use crate::pyramid::{MAX_LAYERS, MAX_SIDE, Shape};
@@ -121,8 +121,12 @@ pub enum StageFault {
     UnknownOperation,
     /// Its activation is none of this version's.
     UnknownActivation,
-    /// Its reserved byte is not 0.
+    /// A byte of it that means nothing is not 0.
     Reserved,
+    /// Its sums move up by more than [`MAX_SHIFT`] bits.
+    Shift,
+    /// It has a ReLU, but 0 is not its lowest activation.
+    ZeroPoint,
     /// There are more stages than [`MAX_STAGES`].
     TooMany,
     /// The input is not first, or something else is.
@@ -142,7 +146,9 @@ impl Display for StageFault {
         match self {
             Self::UnknownOperation => f.write_str("its operation is unknown"),
             Self::UnknownActivation => f.write_str("its activation is unknown"),
-            Self::Reserved => f.write_str("its reserved byte is not 0"),
+            Self::Reserved => f.write_str("a byte of it that means nothing is not 0"),
+            Self::Shift => write!(f, "its sums move up by more than {MAX_SHIFT} bits"),
+            Self::ZeroPoint => f.write_str("it has a ReLU, but 0 is not its lowest activation"),
             Self::TooMany => write!(f, "there are more than {MAX_STAGES} stages"),
             Self::InputPlace => f.write_str("the input stage stands first, and only there"),
             Self::Channels => write!(f, "channels go from 1 to {MAX_CHANNELS}"),
@@ -300,6 +306,13 @@ pub enum FormatError {
         /// Found.
         got: usize,
     },
+    /// What the decoder computes in is unknown.
+    Arithmetic {
+        /// Found.
+        got: u16,
+    },
+    /// An integer decoder's rows are not int8.
+    IntegerRows,
     /// The provenance is not UTF-8.
     ProvenanceNotUtf8 {
         /// Offset in the section.
@@ -321,7 +334,7 @@ pub enum FormatError {
     },
     /// The stages' rings take more memory than [`MAX_SCRATCH`].
     ScratchTooLarge {
-        /// Elements (f32) needed.
+        /// Elements of four bytes needed.
         elements: u64,
     },
     /// The header states another scratch size than the stages need.
@@ -380,6 +393,8 @@ impl Display for FormatError {
             Self::WeightsLength { expected, got } => {
                 write!(f, "the weights take {got} bytes; the stages need {expected}")
             }
+            Self::Arithmetic { got } => write!(f, "arithmetic {got} is unknown; 0 is f32 and 1 is integers"),
+            Self::IntegerRows => f.write_str("a decoder that computes in integers needs codebook rows in int8"),
             Self::ProvenanceNotUtf8 { at } => write!(f, "the provenance is not UTF-8 at byte {at}"),
             Self::RowCount { words, rows } => write!(f, "{words} words, but {rows} codebook rows"),
             Self::InputWidth { decoder, codebook } => {
@@ -445,7 +460,7 @@ impl From<FormatError> for EmitError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ScratchTooSmall {
-    /// Elements (f32) needed.
+    /// Elements (u32) needed.
     pub needed: usize,
     /// Elements lent.
     pub got: usize,
@@ -453,7 +468,7 @@ pub struct ScratchTooSmall {
 
 impl Display for ScratchTooSmall {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "scratch memory of {} f32; the model needs {}", self.got, self.needed)
+        write!(f, "scratch memory of {} words; the model needs {}", self.got, self.needed)
     }
 }
 

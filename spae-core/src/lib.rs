@@ -23,7 +23,7 @@
 //!
 //! fn draw(file: &[u8], text: &str) -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
 //!     let model = Model::read(file)?;
-//!     let mut scratch = vec![0.0; model.scratch_len()];
+//!     let mut scratch = vec![0; model.scratch_len()];
 //!     let canvas = Canvas::new(&model, &mut scratch)?;
 //!     let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
 //!     stream.push(text.as_bytes(), |event, _| {
@@ -51,6 +51,7 @@ pub mod graphics;
 pub mod kernel;
 pub mod lexicon;
 pub mod model;
+pub mod places;
 pub mod pyramid;
 pub mod quant;
 pub mod saq;

@@ -3,13 +3,13 @@
 //! After [`Model::read`] has returned, no accessor fails, and decoding neither fails nor needs more memory than
 //! [`Model::scratch_len`] states.
 
-use crate::codebook::{self, Codebook, Rows};
-use crate::decoder::{self, Decoder, StageSpec};
+use crate::codebook::{self, Codebook, RowEncoding, Rows};
+use crate::decoder::{self, Arithmetic, Decoder, StageSpec, Weights};
 use crate::error::{EmitError, FormatError, LexiconFault, PyramidError};
 use crate::format::{Cursor, Emitter, FileEmitter, Kind, Sections};
 use crate::lexicon::{self, Lexicon};
+use crate::places;
 use crate::pyramid::{MAX_LAYERS, Pyramid, Shape};
-use crate::quant;
 use crate::saq;
 
 /// A model, read in place from flash or memory.
@@ -34,7 +34,7 @@ impl<'a> Model<'a> {
         let lexicon = Lexicon::read(sections.section(Kind::Lexicon))?;
         let codebook = Codebook::read(sections.section(Kind::Codebook))?;
         let weights = sections.section(Kind::Weights);
-        let decoder = Decoder::read(pyramid.grid(), sections.section(Kind::Decoder), weights)?;
+        let decoder = Decoder::read(sections.version(), pyramid.grid(), sections.section(Kind::Decoder), weights)?;
         let provenance = core::str::from_utf8(sections.section(Kind::Provenance))
             .map_err(|error| FormatError::ProvenanceNotUtf8 { at: error.valid_up_to() })?;
         if lexicon.len() != codebook.row_count() {
@@ -43,8 +43,11 @@ impl<'a> Model<'a> {
         if decoder.input_width() != codebook.width() {
             return Err(FormatError::InputWidth { decoder: decoder.input_width(), codebook: codebook.width() });
         }
+        if decoder.arithmetic() == Arithmetic::Integer && codebook.encoding() != RowEncoding::Int8 {
+            return Err(FormatError::IntegerRows);
+        }
         let model = Self { pyramid, lexicon, codebook, decoder, provenance, version: sections.version() };
-        let (stated, derived) = (sections.scratch_bytes(), model.scratch_len() * size_of::<f32>());
+        let (stated, derived) = (sections.scratch_bytes(), model.scratch_len() * size_of::<u32>());
         if stated as usize != derived {
             return Err(FormatError::ScratchBytes { stated, derived });
         }
@@ -81,14 +84,22 @@ impl<'a> Model<'a> {
         self.version
     }
 
-    /// Elements (f32) of scratch memory that a [`Canvas`](crate::canvas::Canvas) borrows; exact.
+    /// Elements (u32) of scratch memory that a [`Canvas`](crate::canvas::Canvas) borrows; exact.
     pub fn scratch_len(&self) -> usize {
-        scratch_len(&self.pyramid, &self.decoder)
+        scratch_len(&self.pyramid, self.lexicon.len(), &self.decoder)
     }
 }
 
-fn scratch_len(pyramid: &Pyramid, decoder: &Decoder<'_>) -> usize {
-    saq::average_len(pyramid, decoder.input_width()) + decoder.scratch_len()
+fn scratch_len(pyramid: &Pyramid, words: u32, decoder: &Decoder<'_>) -> usize {
+    words_len(pyramid, words, decoder) + decoder.scratch_len()
+}
+
+/// Elements of scratch memory that hold the words so far: their average, or their ids.
+pub(crate) fn words_len(pyramid: &Pyramid, words: u32, decoder: &Decoder<'_>) -> usize {
+    match decoder.arithmetic() {
+        Arithmetic::Float => saq::average_len(pyramid, decoder.input_width()),
+        Arithmetic::Integer => places::places_len(pyramid, words).div_ceil(size_of::<u32>()),
+    }
 }
 
 fn read_pyramid(section: &[u8]) -> Result<Pyramid, FormatError> {
@@ -123,8 +134,8 @@ pub struct Parts<'p> {
     pub rows: Rows<'p>,
     /// The decoder's stages, the input first.
     pub stages: &'p [StageSpec],
-    /// The weights in the order that `FORMAT.md` states, rounded to binary16 as they are written.
-    pub weights: &'p [f32],
+    /// Their weights; int8 ones need int8 rows.
+    pub weights: Weights<'p>,
     /// Lines of `key = value`.
     pub provenance: &'p str,
 }
@@ -135,7 +146,8 @@ pub struct Parts<'p> {
 /// # Errors
 /// If `out` is too short, or [`Model::read`] would refuse the file.
 pub fn emit(parts: &Parts<'_>, out: &mut [u8]) -> Result<usize, EmitError> {
-    let plan = Decoder::plan(parts.pyramid.grid(), parts.stages)?;
+    let arithmetic = parts.weights.arithmetic();
+    let plan = Decoder::plan(arithmetic, parts.pyramid.grid(), parts.stages)?;
     // What the file's narrow fields would cut off is refused first; reading it back checks the rest.
     for (id, word) in (0..).zip(parts.words) {
         lexicon::check_word(word).map_err(|rule| FormatError::Word { id, fault: LexiconFault::Rule(rule) })?;
@@ -143,17 +155,13 @@ pub fn emit(parts: &Parts<'_>, out: &mut [u8]) -> Result<usize, EmitError> {
     if plan.input_width() != parts.rows.width() {
         return Err(FormatError::InputWidth { decoder: plan.input_width(), codebook: parts.rows.width() }.into());
     }
-    let scratch_bytes = scratch_len(&parts.pyramid, &plan) * size_of::<f32>();
+    let scratch_bytes = scratch_len(&parts.pyramid, parts.words.len() as u32, &plan) * size_of::<u32>();
     let mut file = FileEmitter::new(&mut *out);
     file.section(Kind::Pyramid, |section| emit_pyramid(&parts.pyramid, section));
     file.section(Kind::Lexicon, |section| lexicon::emit(parts.words, section));
     file.section(Kind::Codebook, |section| codebook::emit(parts.rows, section));
-    file.section(Kind::Decoder, |section| decoder::emit(parts.stages, section));
-    file.section(Kind::Weights, |section| {
-        for &weight in parts.weights {
-            section.bytes(&quant::to_f16_le(weight));
-        }
-    });
+    file.section(Kind::Decoder, |section| decoder::emit(arithmetic, parts.stages, section));
+    file.section(Kind::Weights, |section| decoder::emit_weights(parts.stages, parts.weights, section));
     file.section(Kind::Provenance, |section| section.bytes(parts.provenance.as_bytes()));
     let length = file.finish(scratch_bytes as u32)?;
     Model::read(out.get(..length).unwrap_or(&[]))?;

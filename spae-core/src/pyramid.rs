@@ -153,6 +153,16 @@ impl Pyramid {
         Some(Position { row: cell_centre(at.row / r, r), column: cell_centre(at.column / s, s) })
     }
 
+    /// Which token (row-major) of layer `layer` sits at `at`, if one does: the inverse of [`position`](Self::position).
+    pub fn index(&self, layer: usize, at: Position) -> Option<usize> {
+        if self.cell(layer, at)? != at {
+            return None;
+        }
+        let shape = self.layers().get(layer)?;
+        let (i, j) = (at.row / (self.grid.height / shape.height), at.column / (self.grid.width / shape.width));
+        Some(usize::from(i) * usize::from(shape.width) + usize::from(j))
+    }
+
     /// Row-major number of a position on the grid.
     pub fn flat(&self, at: Position) -> usize {
         usize::from(at.row) * usize::from(self.grid.width) + usize::from(at.column)

@@ -1,4 +1,4 @@
-//! The roundings, each defined once: pixels, int8 rows and f16 weights. The host calls these too.
+//! The roundings, each defined once: pixels, int8 rows, integer activations and f16 weights. The host calls these too.
 
 use half::f16;
 
@@ -23,6 +23,28 @@ pub fn int8(value: f32, scale: f32) -> i8 {
     }
     let steps = (value / scale).clamp(-INT8_LIMIT, INT8_LIMIT);
     (steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i8
+}
+
+/// An activation from a stage's sum: `(((sum << shift)·multiplier + addend + 2³¹) >> 32`, clamped to 0 … 255: one rounding.
+/// The shift wraps around at 32 bits, sums and products at 64.
+#[inline]
+pub const fn requantise(sum: i32, shift: u8, multiplier: i32, addend: i64) -> u8 {
+    const HALF: i64 = 1 << 31;
+    let product = sum.wrapping_shl(shift as u32) as i64 * multiplier as i64;
+    let rounded = (product.wrapping_add(addend).wrapping_add(HALF) >> 32) as i32;
+    if rounded < 0 {
+        0
+    } else if rounded > 255 {
+        255
+    } else {
+        rounded as u8
+    }
+}
+
+/// The addend of [`requantise`] that a value of at most 9 bits and its own multiplier make: `(value << 16)·multiplier`.
+#[inline]
+pub const fn addend(value: i16, multiplier: i32) -> i64 {
+    ((value as i32) << 16) as i64 * multiplier as i64
 }
 
 /// The f32 that two little-endian bytes hold as an IEEE 754 binary16; exact.

@@ -57,7 +57,7 @@ pub fn draw(
     policy: UnknownPolicy,
     layers: usize,
 ) -> std::result::Result<Drawing, Fault> {
-    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut scratch = vec![0; model.scratch_len()];
     let canvas = Canvas::new(model, &mut scratch).expect("scratch memory of the length that the model states");
     let mut stream = Stream::new(canvas, policy);
     let fault = |offset| {
@@ -100,7 +100,7 @@ pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Pi
     let weights = picture::widened(model.decoder());
     let drawn = encodings
         .par_iter()
-        .map_init(|| vec![0.0; model.scratch_len()], |scratch, tokens| draw_one(model, &weights, tokens, scratch));
+        .map_init(|| vec![0; model.scratch_len()], |scratch, tokens| draw_one(model, &weights, tokens, scratch));
     drawn.collect()
 }
 
@@ -108,7 +108,7 @@ pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Pi
 ///
 /// # Errors
 /// If an id has no word in `model`, or `scratch` is too small.
-pub fn draw_one(model: &Model<'_>, weights: &[f32], tokens: &[Vec<u32>], scratch: &mut [f32]) -> Result<Picture> {
+pub fn draw_one(model: &Model<'_>, weights: &[f32], tokens: &[Vec<u32>], scratch: &mut [u32]) -> Result<Picture> {
     check_ids(model, tokens)?;
     let mut canvas = Canvas::new(model, scratch)?;
     for (layer, ids) in tokens.iter().enumerate() {
@@ -131,7 +131,7 @@ pub fn draw_tokens(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<Drawing> {
     draw(model, text.as_bytes(), UnknownPolicy::Error, layers).map_err(|fault| anyhow!("canonical text at {fault}"))
 }
 
-fn check_ids(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<()> {
+pub(crate) fn check_ids(model: &Model<'_>, tokens: &[Vec<u32>]) -> Result<()> {
     let words = model.lexicon().len();
     match tokens.iter().flatten().find(|&&id| id >= words) {
         Some(id) => bail!("word {id} does not exist among {words}: encoder and model are not of the same training"),

@@ -2,13 +2,15 @@
 //! spae-core, as on a device, and is compared byte for byte with what the encoder saw.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 use spae_core::model::Model;
 
-use crate::data::{self, Dataset, Sample};
+use crate::config::Image;
+use crate::data::{self, Dataset, Sample, Split};
 use crate::drawing;
 use crate::metrics::{Mean, WINDOW, psnr, ssim};
 use crate::picture::Picture;
@@ -146,6 +148,26 @@ pub fn export_loss(tokenizer: &Tokenizer, model: &Model<'_>, dataset: &Dataset, 
         mean_absolute_error: value(error)?,
         largest_error: largest,
     })
+}
+
+/// The pictures at `data` that a model may be fitted to: those for training, where they are kept apart.
+///
+/// # Errors
+/// If they do not read.
+pub fn calibration_set(data: &Path, image: Image) -> Result<Dataset> {
+    let split = if Split::Train.is_at(data) || !Split::Test.is_at(data) { Split::Train } else { Split::Test };
+    Dataset::open(data, split, image)
+}
+
+/// The words of the first `limit` pictures of `dataset`.
+///
+/// # Errors
+/// If a picture does not read.
+pub fn encodings(tokenizer: &Tokenizer, dataset: &Dataset, limit: usize) -> Result<Vec<Tokens>> {
+    let count = dataset.len().min(limit);
+    let batches = (0..count).step_by(BATCH);
+    let encoded = batches.map(|start| Ok(encode(tokenizer, dataset, start..(start + BATCH).min(count))?.1));
+    Ok(encoded.collect::<Result<Vec<_>>>()?.concat())
 }
 
 #[derive(Clone, Default)]

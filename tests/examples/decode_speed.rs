@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     let fixture = fixtures::named("digits");
     let file = fixture.file();
     let model = Model::read(&file)?;
-    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut scratch = vec![0; model.scratch_len()];
     let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Error);
     let ids: Vec<Option<usize>> = fixture.ids(1).into_iter().map(Some).collect();
     stream.push(fixture.text(&ids).as_bytes(), |_, _| ())?;

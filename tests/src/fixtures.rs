@@ -7,7 +7,7 @@ use half::f16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spae_core::codebook::Rows;
-use spae_core::decoder::{Operation, StageSpec};
+use spae_core::decoder::{IntegerStage, Operation, StageSpec, Weights};
 use spae_core::kernel::{Activation, transform_taps};
 use spae_core::model::{Parts, emit};
 use spae_core::pyramid::{Pyramid, Shape};
@@ -41,14 +41,52 @@ pub struct Fixture {
     pub rows: StoredRows,
     /// The input first.
     pub stages: Vec<StageSpec>,
+    /// The stages' weights.
+    pub weights: StoredWeights,
+}
+
+/// A decoder's weights, stored either way.
+#[derive(Clone, Debug)]
+pub enum StoredWeights {
     /// In the file's order; binary16 holds each exactly.
-    pub weights: Vec<f32>,
+    F16(Vec<f32>),
+    /// One a stage.
+    Int8(Vec<StoredStage>),
+}
+
+/// An integer stage; the fields are those of [`IntegerStage`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct StoredStage {
+    pub zero_point: u8,
+    pub shift: u8,
+    pub residual: i32,
+    pub multipliers: Vec<i32>,
+    pub biases: Vec<i32>,
+    pub weights: Vec<i8>,
+}
+
+impl StoredStage {
+    fn borrowed(&self) -> IntegerStage<'_> {
+        IntegerStage {
+            zero_point: self.zero_point,
+            shift: self.shift,
+            residual: self.residual,
+            multipliers: &self.multipliers,
+            biases: &self.biases,
+            weights: &self.weights,
+        }
+    }
 }
 
 impl Fixture {
     /// What [`emit`] takes, with the words as slices in `words`.
     pub fn with_parts<T>(&self, take: impl FnOnce(&Parts<'_>) -> T) -> T {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let integers: Vec<IntegerStage<'_>> = match &self.weights {
+            StoredWeights::Int8(stages) => stages.iter().map(StoredStage::borrowed).collect(),
+            StoredWeights::F16(_) => Vec::new(),
+        };
         take(&Parts {
             pyramid: self.pyramid,
             words: &words,
@@ -57,7 +95,10 @@ impl Fixture {
                 StoredRows::F16(values) => Rows::F16 { width: self.width as u16, values },
             },
             stages: &self.stages,
-            weights: &self.weights,
+            weights: match &self.weights {
+                StoredWeights::F16(weights) => Weights::F16(weights),
+                StoredWeights::Int8(_) => Weights::Int8(&integers),
+            },
             provenance: "fixture = \"seeded\"\n",
         })
     }
@@ -206,6 +247,43 @@ pub fn all() -> Vec<Fixture> {
             Storage::F16,
             &[relu(Operation::Input, 3), relu(Convolve3x3, 3), plain(UpsampleConvolve3x3, 1)],
         ),
+        build_integer(
+            "integers: every operation, channels that fill no quad",
+            11,
+            (5, 7),
+            &[(1, 1), (5, 7), (5, 7)],
+            &[
+                relu(Operation::Input, 6),
+                relu(Convolve3x3, 5),
+                stage(Convolve3x3, Activation::Identity, Some(0), 6),
+                relu(UpsampleConvolve3x3, 7),
+                plain(Convolve1x1, 3),
+                stage(Convolve3x3, Activation::Relu, Some(4), 3),
+                plain(UpsampleConvolve3x3, 3),
+            ],
+        ),
+        build_integer(
+            "integers: a single column",
+            12,
+            (3, 1),
+            &[(1, 1), (3, 1)],
+            &[plain(Operation::Input, 4), plain(UpsampleConvolve3x3, 2), plain(Convolve3x3, 1)],
+        ),
+        build_integer(
+            "integers: the digits' stages",
+            13,
+            (8, 8),
+            &[(1, 1), (2, 2), (4, 4), (8, 8), (8, 8)],
+            &[
+                relu(Operation::Input, 24),
+                relu(Convolve3x3, 40),
+                relu(Convolve3x3, 24),
+                stage(Convolve3x3, Activation::Identity, Some(1), 40),
+                relu(UpsampleConvolve3x3, 24),
+                relu(UpsampleConvolve3x3, 12),
+                plain(Convolve3x3, 1),
+            ],
+        ),
         // Its file is committed as fixtures/v1.spae: it never changes.
         build(
             "version 1",
@@ -290,7 +368,48 @@ fn build(
         }
         inputs = outputs;
     }
-    Fixture { name, pyramid, words, width, rows, stages: stages.to_vec(), weights }
+    Fixture { name, pyramid, words, width, rows, stages: stages.to_vec(), weights: StoredWeights::F16(weights) }
+}
+
+/// Weights over the whole range of int8, constants that keep most activations between 0 and 255.
+fn build_integer(
+    name: &'static str,
+    seed: u64,
+    grid: (u16, u16),
+    layers: &[(u16, u16)],
+    stages: &[StageSpec],
+) -> Fixture {
+    let fixture = build(name, seed, grid, layers, Storage::Int8, stages);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut inputs = 0;
+    let mut stored = Vec::new();
+    for spec in stages {
+        let channels = usize::from(spec.channels);
+        let taps = match spec.operation {
+            Operation::Input => 0,
+            Operation::Convolve1x1 => 1,
+            Operation::Convolve3x3 | Operation::UpsampleConvolve3x3 => 9,
+        };
+        let input = spec.operation == Operation::Input;
+        let count = if input { fixture.pyramid.grid().area() * channels } else { channels * taps * inputs };
+        // A sum of random products grows as their number's root: 70 · 90 · √(taps · inputs), to be some 60 steps.
+        let ratio = 60.0 / (6_000.0 * (taps.max(1) as f64 * inputs.max(1) as f64).sqrt());
+        let shift = random.random_range(0..=3u8);
+        let multiplier = if input { 1.0 / 27_720.0 } else { ratio } * 2f64.powi(32 - i32::from(shift));
+        let middle = if spec.activation == Activation::Relu { 0.3 } else { 0.9 };
+        stored.push(StoredStage {
+            zero_point: if spec.activation == Activation::Relu { 0 } else { random.random_range(100..=150) },
+            shift,
+            residual: if spec.residual.is_some() { random.random_range(20_000..=50_000) } else { 0 },
+            multipliers: (0..channels).map(|_| (multiplier * random.random_range(0.8..1.2)) as i32).collect(),
+            biases: (0..channels)
+                .map(|_| if input { random.random_range(40_000..=90_000) } else { (middle * 100.0 / ratio) as i32 })
+                .collect(),
+            weights: (0..count).map(|_| random.random_range(-127..=127)).collect(),
+        });
+        inputs = channels;
+    }
+    Fixture { weights: StoredWeights::Int8(stored), ..fixture }
 }
 
 /// Two blocks and a half of short words in several scripts, byte-sorted.

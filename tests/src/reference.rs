@@ -4,16 +4,24 @@
 use spae_core::decoder::{Operation, StageSpec};
 use spae_core::kernel::Activation;
 
-use crate::fixtures::Fixture;
+use crate::fixtures::{Fixture, StoredWeights};
+
+mod integers;
+
+pub use integers::decode as decode_integers;
 
 /// A feature map, `[channels][height][width]`.
 pub type Map = Vec<Vec<Vec<f64>>>;
 
 /// Decoder output before it is rounded to pixels. `ids`: the words in reading order, `None` for a hole; where they end
 /// the text ends.
+///
+/// # Panics
+/// If the fixture computes in integers; see [`decode_integers`].
 pub fn decode(fixture: &Fixture, ids: &[Option<usize>]) -> Map {
     let grid = fixture.pyramid.grid();
-    let mut weights = fixture.weights.iter().map(|&weight| f64::from(weight));
+    let StoredWeights::F16(weights) = &fixture.weights else { panic!("{} computes in integers", fixture.name) };
+    let mut weights = weights.iter().map(|&weight| f64::from(weight));
     let mut maps: Vec<Map> = Vec::new();
     for spec in &fixture.stages {
         let mut out = match maps.last() {

@@ -20,7 +20,7 @@ fn bytes_one_at_a_time_give_the_same_picture_bit_for_bit() -> anyhow::Result<()>
         let file = fixture.file();
         let model = Model::read(&file)?;
         for case in decoding::cases(&fixture) {
-            let mut scratch = vec![0.0; model.scratch_len()];
+            let mut scratch = vec![0; model.scratch_len()];
             let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Hole);
             // Drawing in between must leave no trace in the next picture.
             for byte in case.text.bytes() {
@@ -44,7 +44,7 @@ fn the_picture_at_a_layers_end_is_that_of_the_text_up_to_there() -> anyhow::Resu
         let file = fixture.file();
         let model = Model::read(&file)?;
         let ids: Vec<Option<usize>> = fixture.ids(1).into_iter().map(Some).collect();
-        let mut scratch = vec![0.0; model.scratch_len()];
+        let mut scratch = vec![0; model.scratch_len()];
         let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Error);
         let mut seen: Vec<Picture> = Vec::new();
         stream.push(fixture.text(&ids).as_bytes(), |event, canvas| {
@@ -67,7 +67,7 @@ fn a_canvas_that_was_cleared_draws_as_a_new_one() -> anyhow::Result<()> {
     for fixture in fixtures::all() {
         let file = fixture.file();
         let model = Model::read(&file)?;
-        let mut scratch = vec![0.0; model.scratch_len()];
+        let mut scratch = vec![0; model.scratch_len()];
         let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Hole);
         for case in decoding::cases(&fixture) {
             stream.clear();

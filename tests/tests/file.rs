@@ -10,11 +10,16 @@ use spae_core::format::Kind;
 use spae_core::model::{Model, emit};
 use spae_core::stream::{Stream, UnknownPolicy};
 use spae_tests::container::{self, Container, HEADER, SECTIONS, section};
-use spae_tests::fixtures::{self, StoredRows};
+use spae_tests::fixtures::{self, StoredRows, StoredWeights};
 
 /// A file of a few hundred bytes with every kind of stage but the widest.
 fn small() -> Vec<u8> {
     fixtures::named("version 1").file()
+}
+
+/// As [`small`], computing in integers.
+fn integers() -> Vec<u8> {
+    fixtures::named("integers: every operation, channels that fill no quad").file()
 }
 
 /// The files of all fixtures.
@@ -49,7 +54,7 @@ fn survives(file: &[u8]) {
     if model.scratch_len() > 1 << 22 || model.decoder().multiply_accumulates() > 1 << 26 {
         return;
     }
-    let mut scratch = vec![f32::NAN; model.scratch_len()];
+    let mut scratch = vec![u32::MAX; model.scratch_len()];
     let canvas = Canvas::new(&model, &mut scratch).expect("the scratch is as long as the model says");
     let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
     let words: Vec<String> = model.lexicon().words().map(|word| word.to_string()).collect();
@@ -82,7 +87,7 @@ fn every_fixture_reads_back_as_it_was_written() {
             assert_eq!(row, fixture.row(id), "{}, row {id}", fixture.name);
         }
         assert!(model.decoder().stages().iter().map(|stage| stage.spec).eq(fixture.stages.iter().copied()));
-        assert_eq!(model.version(), 1);
+        assert_eq!(model.version(), 2);
         assert_eq!(Container::open(&file).seal(), file, "{}: an independent writer gives the same bytes", fixture.name);
         assert_eq!(Container::open(&file).scratch_bytes as usize, 4 * model.scratch_len());
     }
@@ -111,13 +116,14 @@ fn every_single_flipped_bit_is_an_error() {
 
 #[test]
 fn with_the_checksums_bypassed_no_single_flipped_bit_panics() {
-    let file = small();
-    for at in 0..file.len() {
-        for bit in 0..8 {
-            let mut file = file.clone();
-            file[at] ^= 1 << bit;
-            container::reseal(&mut file);
-            survives(&file);
+    for file in [small(), integers()] {
+        for at in 0..file.len() {
+            for bit in 0..8 {
+                let mut file = file.clone();
+                file[at] ^= 1 << bit;
+                container::reseal(&mut file);
+                survives(&file);
+            }
         }
     }
 }
@@ -135,7 +141,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), HEADER + SECTIONS * 16..600),
     ) {
         let length = bytes.len() as u32;
-        bytes[..8].copy_from_slice(b"SPAE\x01\x00\x06\x00");
+        bytes[..8].copy_from_slice(b"SPAE\x02\x00\x06\x00");
         put_u32(&mut bytes, 8, length);
         container::reseal(&mut bytes);
         survives(&bytes);
@@ -197,11 +203,11 @@ fn something_else_has_another_magic() {
 }
 
 #[test]
-fn versions_0_and_2_are_refused_even_with_right_checksums() {
-    for version in [0, 2, u16::MAX] {
+fn versions_0_and_3_are_refused_even_with_right_checksums() {
+    for version in [0, 3, u16::MAX] {
         let got = attack(|file| file.magic_version_count[4..6].copy_from_slice(&version.to_le_bytes()));
         assert_eq!(got, FormatError::Version { got: version });
-        assert!(got.to_string().contains("reads 1 to 1"), "{got}");
+        assert!(got.to_string().contains("reads 1 to 2"), "{got}");
     }
 }
 
@@ -324,7 +330,7 @@ fn a_codebook_that_is_none_is_refused() {
 #[test]
 fn a_decoder_that_is_none_is_refused() {
     let change = |change: &dyn Fn(&mut Vec<u8>)| attack(|file| change(&mut file.sections[section::DECODER]));
-    let fault = |stage: usize, field: usize, value: u8| match change(&|stages| stages[2 + 6 * stage + field] = value) {
+    let fault = |stage: usize, field: usize, value: u8| match change(&|stages| stages[4 + 6 * stage + field] = value) {
         FormatError::Stage { index, fault } => (index, fault),
         other => panic!("stage {stage}, byte {field}: {other}"),
     };
@@ -347,7 +353,7 @@ fn a_decoder_that_is_none_is_refused() {
     let upsampling = [3, 0, 0xFF, 0, 1, 0].repeat(16);
     let towering = change(&|stages| {
         put_u16(stages, 0, 17);
-        stages.truncate(8);
+        stages.truncate(10);
         stages.extend(&upsampling);
     });
     assert_eq!(towering, FormatError::Stage { index: 10, fault: StageFault::PictureSide });
@@ -369,7 +375,7 @@ fn rings_beyond_the_limit_are_refused_from_a_file_of_a_few_hundred_kilobytes() {
     // Pictures of 2,048 × 2,048 with 1,024 channels in every stage: weights of one channel fan out to many.
     let got = attack(|file| {
         let stages = &mut file.sections[section::DECODER];
-        stages.truncate(8);
+        stages.truncate(10);
         stages.extend([3, 0, 0xFF, 0, 1, 0].repeat(9));
         for _ in 0..10 {
             stages.extend([1, 0, 0xFF, 0, 0, 4]);
@@ -395,6 +401,34 @@ fn weights_that_are_missing_left_over_or_infinite_are_refused() {
 }
 
 #[test]
+fn an_integer_decoder_whose_constants_are_out_of_range_is_refused() {
+    let attack = |change: &dyn Fn(&mut Container)| {
+        let mut container = Container::open(&integers());
+        change(&mut container);
+        error(&container.seal())
+    };
+    let weights = |at: usize, value: u8| attack(&|file| file.sections[section::WEIGHTS][at] = value);
+    let stage = |index, fault| FormatError::Stage { index, fault };
+    assert_eq!(weights(1, 16), stage(0, StageFault::Shift));
+    assert_eq!(weights(2, 1), stage(0, StageFault::Reserved));
+    assert_eq!(weights(4, 1), stage(0, StageFault::Reserved), "a multiplier for a stage that is not there");
+    // Stage 0: 8 bytes, 6 · 8 of multipliers, 5 · 7 · 6 of bias and 2 that fill up.
+    assert_eq!(weights(8 + 48 + 210, 1), stage(0, StageFault::Reserved), "behind the grid bias");
+    // Stage 1: 8 bytes, 5 · 8 of constants, then taps of 6 inputs in 8 bytes.
+    assert_eq!(weights(268 + 48 + 6, 1), stage(1, StageFault::Reserved), "a weight of no channel");
+    assert_eq!(attack(&|file| put_u16(&mut file.sections[section::DECODER], 2, 2)), FormatError::Arithmetic { got: 2 });
+    let relu = attack(&|file| file.sections[section::WEIGHTS][268] = 1);
+    assert_eq!(relu, stage(1, StageFault::ZeroPoint), "0 is a ReLU's lowest value");
+    let other = Container::open(&fixtures::named("residual pairs, nested").file());
+    let rows = attack(&|file| {
+        for index in [section::CODEBOOK, section::LEXICON] {
+            file.sections[index].clone_from(&other.sections[index]);
+        }
+    });
+    assert_eq!(rows, FormatError::IntegerRows);
+}
+
+#[test]
 fn a_provenance_that_is_not_utf8_is_refused() {
     let got = attack(|file| file.sections[section::PROVENANCE][3] = 0xFF);
     assert_eq!(got, FormatError::ProvenanceNotUtf8 { at: 3 });
@@ -413,7 +447,7 @@ fn a_header_that_states_too_little_or_too_much_scratch_is_refused() {
 fn scratch_one_element_short_is_refused() {
     let file = small();
     let model = Model::read(&file).unwrap();
-    assert!(Canvas::new(&model, &mut vec![0.0; model.scratch_len() - 1]).is_err());
+    assert!(Canvas::new(&model, &mut vec![0; model.scratch_len() - 1]).is_err());
 }
 
 #[test]
@@ -432,7 +466,12 @@ fn the_writer_states_the_length_that_it_needs_and_refuses_what_it_could_not_read
         change(&mut fixture);
         fixture.with_parts(|parts| emit(parts, &mut vec![0; 1 << 20])).unwrap_err().to_string()
     };
-    assert!(refused(&|fixture| fixture.weights[7] = 1e6).contains("not finite"));
+    assert!(
+        refused(&|fixture| if let StoredWeights::F16(weights) = &mut fixture.weights {
+            weights[7] = 1e6
+        })
+        .contains("not finite")
+    );
     assert!(refused(&|fixture| fixture.words[2] = "x".repeat(300)).contains("longer than 48 bytes"));
     assert!(refused(&|fixture| fixture.words.swap(3, 4)).contains("not greater"));
     assert!(refused(&|fixture| drop(fixture.words.pop())).contains("codebook rows"));

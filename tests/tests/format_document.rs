@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use spae_core::codebook::Rows;
-use spae_core::decoder::{Operation, StageSpec};
+use spae_core::decoder::{Operation, StageSpec, Weights};
 use spae_core::format::{Kind, VERSION};
 use spae_core::kernel::Activation;
 use spae_core::model::{Model, Parts, emit};
@@ -46,7 +46,7 @@ fn the_writer_gives_the_examples_bytes() -> Result<()> {
         words: &["no", "yes"],
         rows: Rows::Int8 { scales: &[1.0 / 128.0], values: &[-64, 64] },
         stages: &[stage(Operation::Input), stage(Operation::Convolve1x1)],
-        weights: &[0.25, -0.125, 1.5],
+        weights: Weights::F16(&[0.25, -0.125, 1.5]),
         provenance: "name = yes-no\n",
     };
     let mut file = [0; 1024];

@@ -19,7 +19,7 @@ fn with_canvas(name: &str, look: impl FnOnce(&mut Canvas<'_, '_>, &Expected)) ->
     let fixture = fixtures::named(name);
     let file = fixture.file();
     let model = Model::read(&file)?;
-    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut scratch = vec![0; model.scratch_len()];
     let mut stream = Stream::new(Canvas::new(&model, &mut scratch)?, UnknownPolicy::Error);
     stream.push(fixture.text(&fixture.ids(1).into_iter().map(Some).collect::<Vec<_>>()).as_bytes(), |_, _| ())?;
     let expected = decoding::picture(stream.canvas());

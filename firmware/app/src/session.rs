@@ -33,7 +33,7 @@ pub struct Memory {
 pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
     name: &str,
     model: &Model<'_>,
-    scratch: &mut [f32],
+    scratch: &mut [u32],
     line: &mut L,
     screen: &mut D,
     memory: impl Fn() -> Memory,
@@ -42,7 +42,7 @@ pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
         Ok(canvas) => canvas,
         Err(error) => return writeln!(line, "failed {error}"),
     };
-    let scratch_bytes = model.scratch_len() * size_of::<f32>();
+    let scratch_bytes = model.scratch_len() * size_of::<u32>();
     writeln!(
         line,
         "board {name} format {} words {} places {} picture {} scratch {scratch_bytes}",

@@ -10,7 +10,7 @@ use embedded_graphics::prelude::{DrawTarget, OriginDimensions, PointsIter, Size}
 use embedded_graphics::primitives::Rectangle;
 use spae_app::{Line, Memory, serve};
 use spae_core::codebook::Rows;
-use spae_core::decoder::{Operation, StageSpec};
+use spae_core::decoder::{Operation, StageSpec, Weights};
 use spae_core::error::EmitError;
 use spae_core::kernel::Activation;
 use spae_core::model::{Model, Parts, emit};
@@ -26,7 +26,7 @@ fn model_file() -> Vec<u8> {
         words: &["dark", "grey", "light"],
         rows: Rows::F16 { width: 1, values: &[-1.0, 0.0, 1.0] },
         stages: &[stage],
-        weights: &[0.0; 4],
+        weights: Weights::F16(&[0.0; 4]),
         provenance: "",
     };
     let Err(EmitError::OutputTooSmall { needed, .. }) = emit(&parts, &mut []) else { panic!("no length") };
@@ -88,7 +88,7 @@ impl DrawTarget for Screen {
 fn served(input: &[u8], lost: u32) -> (Vec<String>, Vec<u8>) {
     let file = model_file();
     let model = Model::read(&file).unwrap();
-    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut scratch = vec![0; model.scratch_len()];
     let mut wire = Wire { input: input.iter().copied().collect(), output: String::new(), lost };
     let mut screen = Screen(vec![9; 128 * 64]);
     let calls = Cell::new(0);
@@ -107,7 +107,7 @@ fn each_layer_is_drawn_when_it_is_complete_and_the_text_summed_up() {
     assert_eq!(
         lines,
         [
-            &format!("board bench format 1 words 3 places 5 picture 2×2 scratch {scratch}")[..],
+            &format!("board bench format 2 words 3 places 5 picture 2×2 scratch {scratch}")[..],
             "ready",
             "layer 1 of 2",
             "layer 2 of 2",
@@ -160,5 +160,5 @@ fn nothing_is_served_after_a_stop_or_with_too_little_memory() {
     let mut wire = Wire { input: VecDeque::new(), output: String::new(), lost: 0 };
     let memory = || Memory { statics: 0, stack: 0 };
     serve("bench", &model, &mut [0.0; 3], &mut wire, &mut Screen(Vec::new()), memory).unwrap();
-    assert_eq!(wire.output, format!("failed scratch memory of 3 f32; the model needs {}\n", model.scratch_len()));
+    assert_eq!(wire.output, format!("failed scratch memory of 3 words; the model needs {}\n", model.scratch_len()));
 }

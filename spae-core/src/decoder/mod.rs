@@ -6,23 +6,35 @@
 //! output rows, as many as its consumers look back. The schedule is derived once, when the file is read; so are the
 //! exact lengths of the rings.
 //!
+//! It computes in f32 ([`float`]) or in integers ([`integer`]); schedule, rings and stages are the same.
+//!
 //! After [`Decoder::read`] has returned, decoding cannot fail.
 
-mod drawing;
+mod float;
+mod integer;
+mod pixels;
 mod schedule;
 mod stage;
+mod write;
 
-pub use crate::kernel::Weight;
-pub use drawing::PixelRow;
-pub use stage::{Operation, Stage, StageSpec};
+use core::ops::Range;
 
-use crate::codebook::all_finite_f16;
+pub use crate::kernel::float::Weight;
+pub use integer::{MAX_SHIFT, MEAN_STEPS};
+pub use pixels::{PixelRow, Values};
+pub use stage::{Arithmetic, Operation, Stage, StageSpec};
+pub use write::{IntegerStage, Weights};
+pub(crate) use write::{emit, emit_weights};
+
+use crate::codebook::{Codebook, all_finite_f16};
 use crate::error::{FormatError, StageFault};
-use crate::format::{Cursor, Emitter, Kind};
+use crate::format::{Cursor, Kind};
 use crate::kernel::Activation;
+use crate::kernel::integer::{Kernel, Quad};
+use crate::places::Places;
 use crate::pyramid::Shape;
 use crate::saq::RunningAverage;
-use schedule::Progress;
+use schedule::{Progress, Step};
 
 /// The most stages, the input's included.
 pub const MAX_STAGES: usize = 32;
@@ -42,9 +54,10 @@ const NO_RESIDUAL: u8 = 0xFF;
 /// The stages and weights of a model, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'a> {
+    arithmetic: Arithmetic,
     stages: [Stage; MAX_STAGES],
     stage_count: usize,
-    weights: &'a [[u8; 2]],
+    weights: &'a [u8],
     /// Elements of all rings.
     rings_len: usize,
     /// Elements of the memory that an upsampling works in.
@@ -52,17 +65,24 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Checks the decoder's section and that the weights' section is exactly as long as its stages need.
+    /// Checks the decoder's section of a file of `version` and that the weights' section is exactly as long as its stages
+    /// need.
     ///
     /// # Errors
     /// If a stage is unknown, misplaced, too wide, or adds a stage of another shape; if weights are missing, left over
-    /// or not finite.
-    pub fn read(grid: Shape, section: &[u8], weights: &'a [u8]) -> Result<Self, FormatError> {
+    /// or not finite, or an integer stage's constants out of range.
+    pub fn read(version: u16, grid: Shape, section: &[u8], weights: &'a [u8]) -> Result<Self, FormatError> {
         let mut cursor = Cursor::new(Kind::Decoder, section);
         let count = cursor.u16()?;
         if count == 0 || usize::from(count) > MAX_STAGES {
             return Err(FormatError::StageCount { got: count });
         }
+        // Version 1 had no integers.
+        let arithmetic = match if version == 1 { 0 } else { cursor.u16()? } {
+            0 => Arithmetic::Float,
+            1 => Arithmetic::Integer,
+            got => return Err(FormatError::Arithmetic { got }),
+        };
         let mut specs = [Stage::EMPTY.spec; MAX_STAGES];
         for (index, spec) in specs.iter_mut().take(usize::from(count)).enumerate() {
             let fault = |fault| FormatError::Stage { index, fault };
@@ -80,27 +100,40 @@ impl<'a> Decoder<'a> {
             spec.channels = cursor.u16()?;
         }
         cursor.finish()?;
-        let mut decoder = Self::plan(grid, specs.get(..usize::from(count)).unwrap_or(&[]))?;
-        let expected = size_of::<[u8; 2]>() * decoder.stages().last().map_or(0, Stage::weights_end);
+        let mut decoder = Self::plan(arithmetic, grid, specs.get(..usize::from(count)).unwrap_or(&[]))?;
+        let expected = decoder.weights_bytes();
         if weights.len() != expected {
             return Err(FormatError::WeightsLength { expected, got: weights.len() });
         }
-        if !all_finite_f16(weights) {
-            return Err(FormatError::NotFinite { section: Kind::Weights });
+        match arithmetic {
+            Arithmetic::Float if !all_finite_f16(weights) => {
+                return Err(FormatError::NotFinite { section: Kind::Weights });
+            }
+            Arithmetic::Float => {}
+            Arithmetic::Integer => {
+                for (index, stage) in decoder.stages().iter().enumerate() {
+                    integer::check(stage, weights).map_err(|fault| FormatError::Stage { index, fault })?;
+                }
+            }
         }
-        decoder.weights = weights.as_chunks().0;
+        decoder.weights = weights;
         Ok(decoder)
     }
 
     /// Derives shapes, rings and lengths from a list of stages. The decoder has no weights yet.
-    pub(crate) fn plan(grid: Shape, specs: &[StageSpec]) -> Result<Decoder<'static>, FormatError> {
+    pub(crate) fn plan(
+        arithmetic: Arithmetic,
+        grid: Shape,
+        specs: &[StageSpec],
+    ) -> Result<Decoder<'static>, FormatError> {
         let mut stages = [Stage::EMPTY; MAX_STAGES];
         for (index, &spec) in specs.iter().enumerate() {
             let fault = |fault| FormatError::Stage { index, fault };
             let (before, rest) = stages.split_at_mut_checked(index).ok_or(fault(StageFault::TooMany))?;
             let slot = rest.first_mut().ok_or(fault(StageFault::TooMany))?;
-            let (inputs, source, weights_start) =
-                before.last().map_or((0, grid, 0), |source| (source.spec.channels, source.shape, source.weights_end()));
+            let (inputs, source, weights_start) = before
+                .last()
+                .map_or((0, grid, 0), |source| (source.spec.channels, source.shape, source.weights_end(arithmetic)));
             let factor = spec.operation.rows();
             if (index == 0) != (spec.operation == Operation::Input) {
                 return Err(fault(StageFault::InputPlace));
@@ -120,13 +153,28 @@ impl<'a> Decoder<'a> {
             }
             *slot = Stage { spec, inputs, shape, weights_start, ..Stage::EMPTY };
         }
-        let mut decoder = Decoder { stages, stage_count: specs.len(), weights: &[], rings_len: 0, work_len: 0 };
+        let stage_count = specs.len();
+        let mut decoder = Decoder { arithmetic, stages, stage_count, weights: &[], rings_len: 0, work_len: 0 };
         match decoder.stages().last() {
             Some(last) if matches!(last.spec.channels, 1 | 3) => {}
             _ => return Err(FormatError::PictureChannels),
         }
         decoder.size_rings()?;
         Ok(decoder)
+    }
+
+    /// Bytes of all weights.
+    fn weights_bytes(&self) -> usize {
+        let end = self.stages().last().map_or(0, |last| last.weights_end(self.arithmetic));
+        match self.arithmetic {
+            Arithmetic::Float => end * size_of::<[u8; 2]>(),
+            Arithmetic::Integer => end,
+        }
+    }
+
+    /// What it computes in.
+    pub const fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The stages, the input first.
@@ -149,12 +197,20 @@ impl<'a> Decoder<'a> {
         self.stages().first().map_or(0, |stage| usize::from(stage.spec.channels))
     }
 
-    /// All weights in the order of the file, binary16.
+    /// All weights in the order of the file, binary16; none of an integer decoder.
     pub const fn weights(&self) -> &'a [[u8; 2]] {
-        self.weights
+        match self.arithmetic {
+            Arithmetic::Float => self.weights.as_chunks().0,
+            Arithmetic::Integer => &[],
+        }
     }
 
-    /// Scratch elements that [`rows`](Self::rows) needs.
+    /// The weights of stage `index` among [all](Self::weights).
+    pub fn stage_weights(&self, index: usize) -> &'a [[u8; 2]] {
+        self.stages().get(index).map_or(&[], |stage| stage.weights(self.weights()))
+    }
+
+    /// Scratch elements of four bytes that decoding needs.
     pub const fn scratch_len(&self) -> usize {
         self.work_len + self.rings_len
     }
@@ -164,30 +220,20 @@ impl<'a> Decoder<'a> {
         self.stages().iter().map(Stage::multiply_accumulates).fold(0, usize::saturating_add)
     }
 
-    /// Decodes `average`, in which `complete` layers have arrived, and hands out the picture row by row from the top.
+    /// Decodes `average`, in which `complete` layers have arrived, in f32, from the [weights](Self::weights) or a copy of
+    /// them: widened to f32 once for many pictures, say. Hands out each row of a stage that is computed, and the picture
+    /// row by row from the top.
     ///
     /// Uses [`scratch_len`](Self::scratch_len) elements of `scratch`, which must be zero at first and may be used again
     /// as they are; with fewer, no row comes.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub fn rows(
-        &self,
-        average: &RunningAverage<'_, '_>,
-        complete: usize,
-        scratch: &mut [f32],
-        visit: impl FnMut(u16, PixelRow<'_>),
-    ) {
-        self.rows_from(self.weights, average, complete, scratch, visit);
-    }
-
-    /// As [`rows`](Self::rows), from a copy of the [weights](Self::weights): widened to f32 once for many pictures, say.
-    /// The bits are the same.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub fn rows_from<W: Weight>(
+    pub fn float_rows<W: Weight>(
         &self,
         weights: &[W],
         average: &RunningAverage<'_, '_>,
         complete: usize,
         scratch: &mut [f32],
+        mut observe: impl FnMut(usize, u16, Values<'_>),
         mut visit: impl FnMut(u16, PixelRow<'_>),
     ) {
         let Some((work, rings)) =
@@ -199,21 +245,51 @@ impl<'a> Decoder<'a> {
         let mut progress = Progress::START;
         for row in 0..last.shape.height {
             while let Some(step) = self.step(&mut progress, row) {
-                self.compute(weights, step, average, complete, work, rings);
+                self.compute_float(weights, step, average, complete, work, rings);
+                for (row, range) in self.computed(step) {
+                    observe(step.stage, row, Values::Float(rings.get(range).unwrap_or(&[])));
+                }
             }
-            visit(row, PixelRow::new(last, rings.get(last.ring_range(row)).unwrap_or(&[])));
+            visit(row, PixelRow::new(last, Values::Float(rings.get(last.ring_range(row)).unwrap_or(&[]))));
         }
     }
-}
 
-/// Writes the decoder's section.
-pub(crate) fn emit(specs: &[StageSpec], out: &mut Emitter<'_>) {
-    out.u16(specs.len() as u16);
-    for spec in specs {
-        out.u8(spec.operation as u8);
-        out.u8(spec.activation as u8);
-        out.u8(spec.residual.unwrap_or(NO_RESIDUAL));
-        out.u8(0);
-        out.u16(spec.channels);
+    /// As [`float_rows`](Self::float_rows) for an integer decoder: draws the words at `places`, whose rows `codebook` has.
+    /// What lies in `scratch` does not matter.
+    #[allow(clippy::too_many_arguments)]
+    pub fn integer_rows(
+        &self,
+        kernel: &dyn Kernel,
+        codebook: &Codebook<'_>,
+        places: &Places<'_, '_>,
+        complete: usize,
+        scratch: &mut [u32],
+        mut observe: impl FnMut(usize, u16, Values<'_>),
+        mut visit: impl FnMut(u16, PixelRow<'_>),
+    ) {
+        let Some((work, rings)) =
+            scratch.get_mut(..self.scratch_len()).and_then(|scratch| scratch.split_at_mut_checked(self.work_len))
+        else {
+            return;
+        };
+        let rings: &mut [Quad] = bytemuck::try_cast_slice_mut(rings).unwrap_or(&mut []);
+        let Some(last) = self.stages().last() else { return };
+        self.clear_rings(rings);
+        let mut progress = Progress::START;
+        for row in 0..last.shape.height {
+            while let Some(step) = self.step(&mut progress, row) {
+                self.compute_integer(kernel, step, codebook, places, complete, work, rings);
+                for (row, range) in self.computed(step) {
+                    observe(step.stage, row, Values::Integer(rings.get(range).unwrap_or(&[])));
+                }
+            }
+            visit(row, PixelRow::new(last, Values::Integer(rings.get(last.ring_range(row)).unwrap_or(&[]))));
+        }
+    }
+
+    /// The rows that `step` computes, and where they stand among all rings.
+    fn computed(&self, step: Step) -> impl Iterator<Item = (u16, Range<usize>)> + use<> {
+        let stage = self.stages().get(step.stage).copied().unwrap_or(Stage::EMPTY);
+        (0..stage.spec.operation.rows()).map(move |row| (step.row + row, stage.ring_range(step.row + row)))
     }
 }

@@ -4,10 +4,11 @@
 //! just as far as that row needs. So no row is computed early, and each ring is as short as its consumers' reach
 //! allows. The same walk without arithmetic, when the file is read, gives the rings' exact lengths.
 
-use super::stage::{Operation, Stage};
+use super::integer;
+use super::stage::{Arithmetic, Operation, Stage};
 use super::{Decoder, MAX_SCRATCH, MAX_STAGES};
 use crate::error::FormatError;
-use crate::kernel::UPSAMPLE_WORK;
+use crate::kernel::float::UPSAMPLE_WORK;
 
 /// How many rows each stage has computed so far.
 #[derive(Clone, Copy, Debug)]
@@ -102,10 +103,15 @@ impl Decoder<'_> {
         let count = self.stages().len();
         for (stage, needed) in self.stages.iter_mut().zip(needed).take(count) {
             (stage.ring_rows, stage.ring_start) = (needed, start as usize);
-            start += u64::from(needed) * stage.row_len() as u64;
+            stage.row_len = stage.row_len_in(self.arithmetic);
+            start += u64::from(needed) * stage.row_len as u64;
         }
         let upsamples = |stage: &Stage| stage.spec.operation == Operation::UpsampleConvolve3x3;
-        self.work_len = if self.stages().iter().any(upsamples) { UPSAMPLE_WORK } else { 0 };
+        self.work_len = match self.arithmetic {
+            Arithmetic::Float if self.stages().iter().any(upsamples) => UPSAMPLE_WORK,
+            Arithmetic::Float => 0,
+            Arithmetic::Integer => integer::work_len(self.stages()),
+        };
         match usize::try_from(start) {
             Ok(rings) if rings <= MAX_SCRATCH => self.rings_len = rings,
             _ => return Err(FormatError::ScratchTooLarge { elements: start }),

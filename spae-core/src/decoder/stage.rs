@@ -2,8 +2,19 @@
 
 use core::ops::Range;
 
+use super::integer;
 use crate::kernel::{Activation, UPSAMPLE_PRODUCTS};
 use crate::pyramid::Shape;
+
+/// What a decoder computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Arithmetic {
+    /// f32, from binary16 weights.
+    Float,
+    /// 32-bit integers, from int8 weights and 8-bit activations.
+    Integer,
+}
 
 /// What a stage computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +86,11 @@ pub struct Stage {
     pub shape: Shape,
     /// Output rows that stay in memory.
     pub(super) ring_rows: u16,
+    /// Elements of one output row, padding included.
+    pub(super) row_len: usize,
     /// Where the ring starts among all rings, in elements.
     pub(super) ring_start: usize,
-    /// Where the stage's weights start among all.
+    /// Where the stage's weights start among all: in weights if they are binary16, in bytes if they are int8.
     pub(super) weights_start: usize,
 }
 
@@ -87,18 +100,38 @@ impl Stage {
         inputs: 0,
         shape: Shape::new(0, 0),
         ring_rows: 1,
+        row_len: 0,
         ring_start: 0,
         weights_start: 0,
     };
 
-    /// Elements of one padded output row of one channel: width + 2.
+    /// Elements of one padded output row of one channel in f32: width + 2.
     pub(super) const fn stride(&self) -> usize {
         self.shape.width as usize + 2
     }
 
-    /// Elements of one padded output row of all channels: channels × (width + 2).
-    pub(super) const fn row_len(&self) -> usize {
-        self.spec.channels as usize * self.stride()
+    /// Groups of four output channels, the last one filled up.
+    pub(super) const fn quads(&self) -> usize {
+        self.spec.channels.div_ceil(4) as usize
+    }
+
+    /// Groups of four input channels.
+    pub(super) const fn input_quads(&self) -> usize {
+        self.inputs.div_ceil(4) as usize
+    }
+
+    /// Quads of weights for one output channel.
+    pub(super) const fn depth(&self) -> usize {
+        self.input_quads() * self.spec.operation.taps()
+    }
+
+    /// Elements of one padded output row of all channels: planes of f32, or a quad an element.
+    pub(super) const fn row_len_in(&self, arithmetic: Arithmetic) -> usize {
+        let channels = match arithmetic {
+            Arithmetic::Float => self.spec.channels as usize,
+            Arithmetic::Integer => self.quads(),
+        };
+        channels * self.stride()
     }
 
     /// Weights, biases included: the grid bias [h × w × d], or a bias `[channels]` and the taps.
@@ -111,14 +144,18 @@ impl Stage {
         }
     }
 
-    /// Where the stage's weights end among all.
-    pub(super) fn weights_end(&self) -> usize {
-        self.weights_start + self.weight_count()
+    /// Where the stage's weights end among all: in weights, or in bytes with the constants of an integer stage.
+    pub(super) fn weights_end(&self, arithmetic: Arithmetic) -> usize {
+        let length = match arithmetic {
+            Arithmetic::Float => self.weight_count(),
+            Arithmetic::Integer => integer::stage_len(self),
+        };
+        self.weights_start + length
     }
 
-    /// The stage's part of all weights.
+    /// The stage's part of all weights in binary16.
     pub(super) fn weights<'w, W>(&self, all: &'w [W]) -> &'w [W] {
-        all.get(self.weights_start..self.weights_end()).unwrap_or(&[])
+        all.get(self.weights_start..self.weights_start + self.weight_count()).unwrap_or(&[])
     }
 
     /// Multiply–accumulates for one picture; an upsampling stage counts its nine products per input position.
@@ -135,7 +172,7 @@ impl Stage {
     /// Where output row `row` stands among all rings.
     pub(super) fn ring_range(&self, row: u16) -> Range<usize> {
         let slot = row.checked_rem(self.ring_rows).unwrap_or(0);
-        let start = self.ring_start + usize::from(slot) * self.row_len();
-        start..start + self.row_len()
+        let start = self.ring_start + usize::from(slot) * self.row_len;
+        start..start + self.row_len
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{EmitError, FormatError};
 pub const MAGIC: [u8; 4] = *b"SPAE";
 
 /// The newest version of the format that this crate reads and the one that it writes. Not the crate's version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const HEADER_LENGTH: usize = 20;
 const ENTRY_LENGTH: usize = 16;

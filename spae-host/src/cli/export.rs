@@ -47,10 +47,15 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Pictures that activations are measured on.
+const CALIBRATION: usize = 256;
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Weights {
-    /// Two bytes a weight.
+    /// Two bytes a weight, computed in f32.
     F16,
+    /// One byte a weight, computed in integers; needs --data to measure activations on.
+    Int8,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,7 +67,6 @@ enum Rows {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let Weights::F16 = arguments.weights;
     let rows = match arguments.rows {
         Rows::Int8 => RowFormat::Int8,
         Rows::F16 => RowFormat::F16,
@@ -70,7 +74,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let tokenizer = Tokenizer::load(&arguments.run)?;
     let is_packed = tokenizer.origin.file_name() == Some(tokenizer::WEIGHTS.as_ref());
     let progress = if is_packed { None } else { Some(Checkpoint::load(&tokenizer.origin)?.progress) };
-    let bytes = export::export(&tokenizer, rows, &export::provenance(&tokenizer, progress.as_ref())?)?;
+    let mut bytes = export::export(&tokenizer, rows, &export::provenance(&tokenizer, progress.as_ref())?)?;
+    if let Weights::Int8 = arguments.weights {
+        let data = arguments.data.as_ref().context("--weights int8 measures activations on pictures: give --data D")?;
+        let file = ModelFile::new(tokenizer.origin.clone(), bytes)?;
+        let dataset = evaluation::calibration_set(data, tokenizer.config.image)?;
+        let encodings = evaluation::encodings(&tokenizer, &dataset, CALIBRATION)?;
+        bytes = export::quantise(&file.model()?, &encodings)?;
+    }
     let written = write(arguments, &tokenizer, &bytes)?;
     let file = ModelFile::new(written[0].clone(), bytes)?;
     let report = Report::of(&file)?;

@@ -3,14 +3,18 @@
 //! The decoder's first 1×1 layer and the projection fold into the codebook: averaging is linear, so the device needs
 //! one row of the decoder's width a word. Sees the trained weights and spae-core; knows nothing of training.
 
+mod activations;
+mod integer;
 mod report;
 mod rows;
 mod stages;
 
+pub use integer::quantise;
 pub use report::{Report, SectionSize, StageSize};
 
 use anyhow::{Context as _, Result, anyhow};
 use spae_core::codebook::Rows;
+use spae_core::decoder::Weights;
 use spae_core::error::EmitError;
 use spae_core::model::{self, Parts};
 
@@ -51,7 +55,8 @@ pub fn export(tokenizer: &Tokenizer, format: RowFormat, provenance: &str) -> Res
             values: &folded,
         },
     };
-    let parts = Parts { pyramid, words: &words, rows, stages: &stages.specs, weights: &stages.weights, provenance };
+    let weights = Weights::F16(&stages.weights);
+    let parts = Parts { pyramid, words: &words, rows, stages: &stages.specs, weights, provenance };
     emit(&parts).map_err(|error| anyhow!("{origin}: {error}"))
 }
 

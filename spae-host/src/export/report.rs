@@ -68,7 +68,7 @@ impl Report {
         Ok(Self {
             flash_bytes: file.bytes().len(),
             sections: Kind::ALL.map(size).to_vec(),
-            scratch_bytes: model.scratch_len() * size_of::<f32>(),
+            scratch_bytes: model.scratch_len() * size_of::<u32>(),
             multiply_accumulates: model.decoder().multiply_accumulates(),
             weights: stages.iter().map(Stage::weight_count).sum(),
             stages: stages.iter().map(StageSize::of).collect(),

@@ -19,7 +19,7 @@ fn board(file: Vec<u8>) -> String {
     thread::spawn(move || {
         let (mut line, _) = listener.accept().unwrap();
         let model = Model::read(&file).unwrap();
-        let mut scratch = vec![0.0; model.scratch_len()];
+        let mut scratch = vec![0; model.scratch_len()];
         let mut stream = Stream::new(Canvas::new(&model, &mut scratch).unwrap(), UnknownPolicy::Hole);
         let (mut answer, mut events) = (line.try_clone().unwrap(), line.try_clone().unwrap());
         write!(answer, "board played\r\nready\r\n").unwrap();

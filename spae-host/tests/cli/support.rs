@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use image::{GrayImage, Luma};
 use safetensors::tensor::{Dtype, TensorView};
 use spae_core::codebook::Rows;
-use spae_core::decoder::{Operation, StageSpec};
+use spae_core::decoder::{Operation, StageSpec, Weights};
 use spae_core::kernel::Activation;
 use spae_core::model::{Parts, emit};
 use spae_core::pyramid::{Pyramid, Shape};
@@ -100,7 +100,7 @@ pub(crate) fn model() -> Vec<u8> {
         words: &WORDS,
         rows: Rows::Int8 { scales: &[0.01, 0.02], values: &values },
         stages: &stages,
-        weights: &weights,
+        weights: Weights::F16(&weights),
         provenance: "name = tiny\n",
     };
     let mut file = vec![0; 4096];

@@ -6,7 +6,7 @@ use spae_core::canvas::Canvas;
 use spae_core::model::Model;
 use spae_core::stream::{Stream, UnknownPolicy};
 
-use crate::fixtures::{self, Fixture};
+use crate::fixtures::{self, Fixture, StoredWeights};
 use crate::reference;
 
 /// A picture, [height × width × channels].
@@ -36,7 +36,7 @@ pub trait Runtime {
 pub enum Tolerance {
     /// To spae-core: every bit.
     Exact,
-    /// To the plain f64 reference: each output within this, before it is rounded to a pixel.
+    /// To the plain reference: f32 outputs within this, before they are rounded to a pixel; integers to the last bit.
     Output(f64),
     /// To spae-core: mean absolute error in pixel steps.
     MeanAbsolute(f64),
@@ -101,6 +101,17 @@ pub fn check(runtime: &mut impl Runtime, tolerance: Tolerance, ignore: &[&str]) 
 
 fn check_case(fixture: &Fixture, file: &[u8], case: &Case, got: &Picture, tolerance: Tolerance) -> Result<()> {
     match tolerance {
+        Tolerance::Output(_) if matches!(fixture.weights, StoredWeights::Int8(_)) => {
+            let map = reference::decode_integers(fixture, &case.ids);
+            let [height, width] = [map[0].len(), map[0][0].len()];
+            ensure!((got.height, got.width, got.channels) == (height, width, map.len()), "the picture's shape");
+            for (at, &pixel) in got.pixels.iter().enumerate() {
+                let expected = map[at % map.len()][at / map.len() / width][at / map.len() % width];
+                ensure!(pixel == expected, "pixel {at} is {pixel}, not {expected}");
+            }
+            let inside = got.pixels.iter().filter(|&&pixel| pixel != 0 && pixel != 255).count();
+            ensure!(2 * inside > got.pixels.len(), "most pixels are clamped and show nothing");
+        }
         Tolerance::Output(limit) => {
             let map = reference::decode(fixture, &case.ids);
             let [height, width] = [map[0].len(), map[0][0].len()];
@@ -142,7 +153,7 @@ pub struct Core;
 impl Runtime for Core {
     fn picture(&mut self, file: &[u8], text: &str) -> Result<Picture> {
         let model = Model::read(file)?;
-        let mut scratch = vec![f32::NAN; model.scratch_len()];
+        let mut scratch = vec![u32::MAX; model.scratch_len()];
         let canvas = Canvas::new(&model, &mut scratch)?;
         let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
         stream.push(text.as_bytes(), |_, _| ())?;

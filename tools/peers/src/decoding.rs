@@ -48,7 +48,7 @@ fn tokens(model: &Model, number: usize) -> Tokens {
 fn one_thread(materials: &Materials) -> Result<Work<'_>> {
     let model = materials.file.model()?;
     let tokens = tokens(&materials.digits, 1);
-    let mut scratch = vec![0.0; model.scratch_len()];
+    let mut scratch = vec![0; model.scratch_len()];
     let weights = picture::widened(model.decoder());
     Ok(Box::new(move || {
         std::hint::black_box(drawing::draw_one(&model, &weights, &tokens, &mut scratch)?);

@@ -19,7 +19,7 @@ use crate::uart::Uart;
 #[entry]
 fn main() -> ! {
     // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
-    static mut SCRATCH: [f32; SCRATCH_LEN] = [0.0; SCRATCH_LEN];
+    static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
     clock::start();
     let mut uart = Uart::start();
     let mut oled = Oled::start();

@@ -21,7 +21,7 @@ use crate::uart::Uart;
 #[entry]
 fn main() -> ! {
     // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
-    static mut SCRATCH: [f32; SCRATCH_LEN] = [0.0; SCRATCH_LEN];
+    static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
     let mut uart = Uart::start();
     let done = match Model::read(spae_model::file()) {
         Ok(model) => {

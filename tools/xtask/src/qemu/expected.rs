@@ -29,7 +29,7 @@ pub(crate) struct Layer {
 impl Expected {
     /// Reads `text` to its end.
     pub(crate) fn new(model: &Model<'_>, text: &[u8]) -> Result<Self> {
-        let mut scratch = vec![0.0; model.scratch_len()];
+        let mut scratch = vec![0; model.scratch_len()];
         let canvas = Canvas::new(model, &mut scratch)?;
         let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
         let (mut layers, mut remarks) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use super::File;
 
 /// What a module of spae-core may use. `error` is used by all, and names the limits that its messages state.
 #[rustfmt::skip]
-const CORE: [(&str, &[&str]); 13] = [
+const CORE: [(&str, &[&str]); 14] = [
     ("error", &["codebook", "decoder", "format", "lexicon", "pyramid"]),
     ("pyramid", &["error"]),
     ("quant", &[]),
@@ -14,10 +14,11 @@ const CORE: [(&str, &[&str]); 13] = [
     ("lexicon", &["error", "format"]),
     ("codebook", &["error", "format", "quant"]),
     ("kernel", &["quant"]),
+    ("places", &["pyramid"]),
     ("saq", &["pyramid"]),
-    ("decoder", &["codebook", "error", "format", "kernel", "pyramid", "quant", "saq"]),
-    ("model", &["codebook", "decoder", "error", "format", "lexicon", "pyramid", "quant", "saq"]),
-    ("canvas", &["decoder", "error", "model", "pyramid", "saq"]),
+    ("decoder", &["codebook", "error", "format", "kernel", "places", "pyramid", "quant", "saq"]),
+    ("model", &["codebook", "decoder", "error", "format", "lexicon", "places", "pyramid", "saq"]),
+    ("canvas", &["decoder", "error", "kernel", "model", "places", "pyramid", "saq"]),
     ("stream", &["canvas", "error", "lexicon", "model", "pyramid"]),
     ("graphics", &["canvas"]),
 ];

@@ -21,7 +21,7 @@ const UNITS: [(&str, &[&str]); 11] = [
 ];
 
 /// Packages from elsewhere that spae-core may use.
-const CORE_MAY_USE: [&str; 5] = ["defmt", "embedded-graphics", "half", "heapless", "micromath"];
+const CORE_MAY_USE: [&str; 6] = ["bytemuck", "defmt", "embedded-graphics", "half", "heapless", "micromath"];
 
 pub(super) fn check() -> Result<Vec<String>> {
     let mut faults = Vec::new();

@@ -1,4 +1,4 @@
-//! The arithmetic of a feature map's rows: slices in, slices out; no files and no geometry.
+//! Arithmetic in f32 from binary16 weights, over planar rows.
 //!
 //! A map's row is planar: channel after channel, each `width` values between two zeros that stand for the padding.
 //! Work goes in blocks of [`LANES`] neighbouring columns, so that sums stay in registers and a loop over lanes becomes
@@ -9,6 +9,7 @@
 //! On a workstation all of it is inlined, so that a caller compiled for wide vectors has it compiled for them too; on a
 //! chip, flash is dearer than calls.
 
+use super::{Activation, UPSAMPLE_PRODUCTS};
 use crate::quant::{f16_le, widen};
 
 /// Columns that are computed together.
@@ -49,29 +50,6 @@ impl Weight for f32 {
     #[inline(always)]
     fn values<'w, const N: usize>(stored: &'w [Self; N], _: &'w mut [f32; N]) -> &'w [f32; N] {
         stored
-    }
-}
-
-/// What follows a stage's sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Activation {
-    /// Nothing.
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-}
-
-impl Activation {
-    /// Applies it to a row.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub fn apply(self, row: &mut [f32]) {
-        if self == Self::Relu {
-            for value in row {
-                // Not-a-number becomes 0 on every processor.
-                *value = if *value > 0.0 { *value } else { 0.0 };
-            }
-        }
     }
 }
 
@@ -167,9 +145,6 @@ pub fn convolve_3x3<W: Weight, const N: usize>(
     }
 }
 
-/// Products of the difference form, in the order of the transformed taps.
-pub const UPSAMPLE_PRODUCTS: usize = 9;
-
 /// Output channels of an upsampling that are computed together.
 pub const UPSAMPLE_CHANNELS: usize = 8;
 
@@ -181,20 +156,6 @@ pub const UPSAMPLE_WORK: usize = UPSAMPLE_PRODUCTS * LANES * (UPSAMPLE_INPUTS + 
 
 /// One block of columns of each product.
 pub type Products = [Lanes; UPSAMPLE_PRODUCTS];
-
-/// The transformed taps of a 3×3 kernel behind a nearest ×2 upsampling: `t = T·w·Tᵀ`, `T = [[1,0,0],[1,1,1],[0,0,1]]`.
-/// Both row-major; w ↔ t is a bijection.
-pub fn transform_taps(w: [f32; 9]) -> [f32; UPSAMPLE_PRODUCTS] {
-    let fold = |a: f32, b: f32, c: f32| [a, a + b + c, c];
-    let [a, b, c, d, e, f, g, h, i] = w;
-    let columns = [fold(a, b, c), fold(d, e, f), fold(g, h, i)];
-    let mut t = [0.0; UPSAMPLE_PRODUCTS];
-    for q in 0..3 {
-        let [top, middle, bottom] = fold(columns[0][q], columns[1][q], columns[2][q]);
-        (t[q], t[3 + q], t[6 + q]) = (top, middle, bottom);
-    }
-    t
-}
 
 /// What the nine transformed taps of one input channel multiply, at the columns from `start` on: the centre c where no
 /// neighbour is involved, `r − c` for a row neighbour, `k − c` for a column neighbour, `(d − r) − (k − c)` for a corner.
@@ -287,6 +248,7 @@ pub fn upsample_combine(sums: &Products, bias: f32, activation: Activation, a: u
 
 #[cfg(test)]
 mod tests {
+    use super::super::transform_taps;
     use super::*;
     use crate::quant::to_f16_le;
 

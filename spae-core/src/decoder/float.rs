@@ -1,13 +1,13 @@
-//! The decoder at work: one step of the schedule after the other, over [`kernel`]'s arithmetic.
+//! The decoder at work in f32: one step of the schedule after the other, over [`kernel`]'s arithmetic.
 
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Operation, Stage};
-use crate::kernel::{
-    self, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_INPUTS, UPSAMPLE_PRODUCTS, Weight, Window,
+use crate::kernel::UPSAMPLE_PRODUCTS;
+use crate::kernel::float::{
+    self as kernel, LANES, Lanes, Products, UPSAMPLE_CHANNELS, UPSAMPLE_INPUTS, Weight, Window,
 };
 use crate::pyramid::Position;
-use crate::quant;
 use crate::saq::RunningAverage;
 
 /// Output channels of a convolution that are computed together: as many as keep their sums in registers, 16 on a
@@ -33,7 +33,7 @@ impl<W: Weight> Weights<'_, W> {
 impl Decoder<'_> {
     /// Computes the rows of one step into their rings.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub(super) fn compute<W: Weight>(
+    pub(super) fn compute_float<W: Weight>(
         &self,
         all_weights: &[W],
         step: Step,
@@ -241,30 +241,4 @@ fn interior(row: &[f32]) -> &[f32] {
 #[inline]
 fn interior_mut(row: &mut [f32]) -> &mut [f32] {
     if let [_, interior @ .., _] = row { interior } else { &mut [] }
-}
-
-/// One row of a picture, as it leaves the decoder.
-#[derive(Clone, Copy, Debug)]
-pub struct PixelRow<'a> {
-    /// [channels × (width + 2)].
-    values: &'a [f32],
-    stride: usize,
-    channels: usize,
-}
-
-impl<'a> PixelRow<'a> {
-    pub(super) fn new(stage: &Stage, values: &'a [f32]) -> Self {
-        Self { values, stride: stage.stride(), channels: usize::from(stage.spec.channels) }
-    }
-
-    /// 1 for grey, 3 for red, green, blue.
-    pub const fn channels(&self) -> usize {
-        self.channels
-    }
-
-    /// One channel's pixels from the left.
-    pub fn channel(&self, channel: usize) -> impl ExactSizeIterator<Item = u8> + use<'a> {
-        let row = self.values.chunks_exact(self.stride.max(1)).nth(channel).unwrap_or(&[]);
-        interior(row).iter().map(|&value| quant::pixel(value))
-    }
 }

@@ -1,0 +1,323 @@
+//! The decoder at work in integers: one step of the schedule after the other, over a
+//! [kernel](crate::kernel::integer)'s loops.
+//!
+//! A stage's stored constants: zero point (u8), shift (u8), two zero bytes, the multiplier of the stage that is added
+//! (i32), one multiplier an output channel (i32). The input goes on with one multiplier a channel for its bias (i32) and
+//! the grid bias [h × w × channels] (i8), filled up with zeros; a convolution with one bias a channel (i32) and the quads
+//! of int8 weights [channels × taps × input quads]. `FORMAT.md` has the equations.
+
+use super::Decoder;
+use super::schedule::Step;
+use super::stage::{Arithmetic, Operation, Stage};
+use crate::codebook::Codebook;
+use crate::error::StageFault;
+use crate::format::u32_at;
+use crate::kernel::Activation;
+use crate::kernel::integer::{self as kernel, CHANNELS, Kernel, MAX_COLUMNS, Quad, Sums};
+use crate::places::Places;
+use crate::pyramid::{MAX_LAYERS, Position};
+use crate::quant::{addend, requantise};
+
+/// Least common multiple of 1 … [`MAX_LAYERS`]: a mean of that many int8 rows is an integer in steps of 1/27,720.
+pub const MEAN_STEPS: i32 = 27_720;
+
+const _: () = assert!(MAX_LAYERS == 12);
+
+/// The largest shift of a sum before it is multiplied.
+pub const MAX_SHIFT: u8 = 15;
+
+/// Bytes of a stage's constants and weights.
+pub(super) fn stage_len(stage: &Stage) -> usize {
+    let channels = usize::from(stage.spec.channels);
+    let rest = match stage.spec.operation {
+        Operation::Input => (stage.shape.area() * channels).next_multiple_of(size_of::<Quad>()),
+        _ => channels * stage.depth() * size_of::<Quad>(),
+    };
+    8 + 8 * channels + rest
+}
+
+/// Elements of the memory that stages work in: a tile spread out, and a tile's pixels outside the picture.
+pub(super) fn work_len(stages: &[Stage]) -> usize {
+    let deepest = stages.iter().map(Stage::depth).max().unwrap_or(0);
+    kernel::work_len(deepest) + blank_len(stages)
+}
+
+fn blank_len(stages: &[Stage]) -> usize {
+    (MAX_COLUMNS + 2) * stages.iter().map(Stage::input_quads).max().unwrap_or(0)
+}
+
+/// A stage's constants and weights, read in place.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    zero_point: u8,
+    shift: u8,
+    /// Of the stage that is added.
+    residual: i32,
+    /// `[channels]`.
+    multipliers: &'a [Quad],
+    /// `[channels]`: a convolution's biases, or the multipliers of the grid bias.
+    biases: &'a [Quad],
+    /// Taps, or the grid bias.
+    quads: &'a [Quad],
+}
+
+impl<'a> Weights<'a> {
+    fn of(stage: &Stage, all: &'a [u8]) -> Self {
+        let end = stage.weights_end(Arithmetic::Integer);
+        let bytes = all.get(stage.weights_start..end).unwrap_or(&[]);
+        let [zero_point, shift, ..] = *bytes.first_chunk::<4>().unwrap_or(&[0; 4]);
+        let quads = bytes.as_chunks().0;
+        let channels = usize::from(stage.spec.channels);
+        let part = |start: usize, length: usize| quads.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
+        Self {
+            zero_point,
+            shift,
+            residual: u32_at(bytes, 1) as i32,
+            multipliers: part(2, channels),
+            biases: part(2 + channels, channels),
+            quads: quads.get(2 + 2 * channels..).unwrap_or(&[]),
+        }
+    }
+
+    fn multiplier(&self, channel: usize) -> i32 {
+        self.multipliers.get(channel).map_or(0, |bytes| i32::from_le_bytes(*bytes))
+    }
+
+    fn bias(&self, channel: usize) -> i32 {
+        self.biases.get(channel).map_or(0, |bytes| i32::from_le_bytes(*bytes))
+    }
+}
+
+/// What the reader checks of one stage's constants.
+pub(super) fn check(stage: &Stage, all: &[u8]) -> Result<(), StageFault> {
+    let bytes = all.get(stage.weights_start..stage.weights_end(Arithmetic::Integer)).unwrap_or(&[]);
+    let [zero_point, shift, reserved @ ..] = *bytes.first_chunk::<4>().unwrap_or(&[0; 4]);
+    let weights = Weights::of(stage, all);
+    if reserved != [0; 2] || (stage.spec.residual.is_none() && weights.residual != 0) {
+        return Err(StageFault::Reserved);
+    }
+    if shift > MAX_SHIFT {
+        return Err(StageFault::Shift);
+    }
+    if stage.spec.activation == Activation::Relu && zero_point != 0 {
+        return Err(StageFault::ZeroPoint);
+    }
+    let filled_up = if stage.spec.operation == Operation::Input {
+        let bias = stage.shape.area() * usize::from(stage.spec.channels);
+        weights.quads.as_flattened().get(bias..).unwrap_or(&[]).iter().all(|&byte| byte == 0)
+    } else {
+        let used = usize::from(stage.inputs) % size_of::<Quad>();
+        let last_quads = weights.quads.chunks_exact(stage.input_quads()).filter_map(|quads| quads.last());
+        used == 0 || last_quads.flat_map(|quad| quad.iter().skip(used)).all(|&byte| byte == 0)
+    };
+    if filled_up { Ok(()) } else { Err(StageFault::Reserved) }
+}
+
+impl Decoder<'_> {
+    /// Fills the padding of all rings; `rings` without the memory that stages work in.
+    pub(super) fn clear_rings(&self, rings: &mut [Quad]) {
+        for stage in self.stages() {
+            let zero_point = Weights::of(stage, self.weights).zero_point;
+            let range = stage.ring_start..stage.ring_start + usize::from(stage.ring_rows) * stage.row_len;
+            rings.get_mut(range).unwrap_or(&mut []).fill([zero_point; 4]);
+        }
+    }
+
+    /// Computes the rows of one step into their rings.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn compute_integer(
+        &self,
+        kernel: &dyn Kernel,
+        step: Step,
+        codebook: &Codebook<'_>,
+        places: &Places<'_, '_>,
+        complete: usize,
+        work: &mut [u32],
+        rings: &mut [Quad],
+    ) {
+        let Some(stage) = self.stages().get(step.stage) else { return };
+        let weights = Weights::of(stage, self.weights);
+        let before = step.stage.checked_sub(1).and_then(|before| self.stages().get(before));
+        let Some((source, (before, own))) = before.zip(rings.split_at_mut_checked(stage.ring_start)) else {
+            return input_row(stage, weights, step.row, codebook, places, complete, rings);
+        };
+        let Some((work, blank)) = work.split_at_mut_checked(work.len() - blank_len(self.stages())) else { return };
+        let blank: &mut [Quad] = bytemuck::try_cast_slice_mut(blank).unwrap_or(&mut []);
+        let source_weights = Weights::of(source, self.weights);
+        let operation = stage.spec.operation;
+        let centre = step.row / operation.rows();
+        let row = |row: Option<u16>| {
+            row.filter(|&row| row < source.shape.height).and_then(|row| before.get(source.ring_range(row)))
+        };
+        let rows = [row(centre.checked_sub(1)), row(Some(centre)), row(centre.checked_add(1))];
+        if operation.reach() > 0 && rows.contains(&None) {
+            blank.fill([source_weights.zero_point; 4]);
+        }
+        let tiles = Tiles { kernel, stage, weights, rows, blank, width: usize::from(source.shape.width) };
+        if operation == Operation::UpsampleConvolve3x3 {
+            return tiles.upsample(step.row, work, own);
+        }
+        let residual = stage.spec.residual.and_then(|residual| self.stages().get(usize::from(residual)));
+        let residual = residual.map(|earlier| Residual {
+            row: before.get(earlier.ring_range(step.row)).unwrap_or(&[]).as_flattened(),
+            zero_point: Weights::of(earlier, self.weights).zero_point,
+        });
+        tiles.convolve(step.row, residual, work, own);
+    }
+}
+
+/// A row of Ẑ plus the grid bias: `(Σ rows · MEAN_STEPS / n)·multiplier + bias·its multiplier`.
+fn input_row(
+    stage: &Stage,
+    weights: Weights<'_>,
+    row: u16,
+    codebook: &Codebook<'_>,
+    places: &Places<'_, '_>,
+    complete: usize,
+    rings: &mut [Quad],
+) {
+    let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
+    let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
+    for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads()).skip(1)) {
+        let (count, ids) = places.words(Position { row, column }, complete);
+        let mut rows: [&[u8]; MAX_LAYERS] = [&[]; MAX_LAYERS];
+        for (row, &id) in rows.iter_mut().zip(&ids).take(count) {
+            *row = codebook.int8_row(id);
+        }
+        let share = MEAN_STEPS.checked_div(count as i32).unwrap_or(0);
+        let at = (usize::from(row) * width + usize::from(column)) * channels;
+        let biases = weights.quads.as_flattened().get(at..).unwrap_or(&[]);
+        for (channel, (out, &bias)) in pixel.as_flattened_mut().iter_mut().zip(biases).enumerate().take(channels) {
+            let element = |row: &&[u8]| row.get(channel).map_or(0, |&byte| i32::from(byte as i8));
+            let sum: i32 = rows.iter().take(count).map(element).sum();
+            let addend = addend(i16::from(bias as i8), weights.bias(channel));
+            *out = requantise(sum * share, weights.shift, weights.multiplier(channel), addend);
+        }
+    }
+}
+
+/// The row of an earlier stage that is added.
+#[derive(Clone, Copy)]
+struct Residual<'a> {
+    /// [(width + 2) × channels, filled up to quads].
+    row: &'a [u8],
+    zero_point: u8,
+}
+
+/// A stage's next rows, tile after tile.
+struct Tiles<'a> {
+    kernel: &'a dyn Kernel,
+    stage: &'a Stage,
+    weights: Weights<'a>,
+    /// The source's rows above, at and below, each [(width + 2) × input quads].
+    rows: [Option<&'a [Quad]>; 3],
+    /// A tile's pixels outside the picture.
+    blank: &'a [Quad],
+    /// Columns of the source.
+    width: usize,
+}
+
+impl<'a> Tiles<'a> {
+    /// First column and number of columns of each tile.
+    fn spans(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (width, together) = (self.width, self.kernel.columns().clamp(1, MAX_COLUMNS));
+        (0..width).step_by(together).map(move |start| (start, together.min(width - start)))
+    }
+
+    /// The source's rows from padded column `start` on, `columns + 2` pixels of each.
+    fn window(&self, start: usize, columns: usize) -> [&'a [Quad]; 3] {
+        let quads = self.stage.input_quads();
+        let length = (columns + 2) * quads;
+        self.rows.map(|row| match row {
+            Some(row) => row.get(start * quads..).and_then(|row| row.get(..length)).unwrap_or(&[]),
+            None => self.blank.get(..length).unwrap_or(&[]),
+        })
+    }
+
+    /// The weights of the output channels from `first` on, and how many channels they are.
+    fn taps(&self, first: usize) -> (&'a [Quad], usize) {
+        let depth = self.stage.depth();
+        let channels = CHANNELS.min(usize::from(self.stage.spec.channels) - first);
+        let taps = self.weights.quads.get(first * depth..).and_then(|rest| rest.get(..channels * depth));
+        (taps.unwrap_or(&[]), channels)
+    }
+
+    fn channels(&self) -> usize {
+        usize::from(self.stage.spec.channels)
+    }
+
+    /// A convolution's output row.
+    fn convolve(&self, row: u16, residual: Option<Residual<'_>>, work: &mut [u32], own: &mut [Quad]) {
+        let Some(out) = ring_row(self.stage, row, own) else { return };
+        let (quads, weights) = (self.stage.input_quads(), self.weights);
+        let stride = self.stage.quads() * size_of::<Quad>();
+        for (start, columns) in self.spans() {
+            let rows = self.window(start, columns);
+            if self.stage.spec.operation == Operation::Convolve3x3 {
+                self.kernel.widen(&rows, 3 * quads, quads, columns, work);
+            } else {
+                let centre = rows[1].get(quads..).unwrap_or(&[]);
+                self.kernel.widen(&[centre], quads, quads, columns, work);
+            }
+            for first in (0..self.channels()).step_by(CHANNELS) {
+                let (taps, channels) = self.taps(first);
+                let mut sums: Sums = Default::default();
+                self.kernel.multiply(taps, channels, 1, work, &mut sums);
+                for (channel, sums) in (first..first + channels).zip(&sums[0]) {
+                    let (bias, multiplier) = (weights.bias(channel), weights.multiplier(channel));
+                    for (x, sum) in sums.iter().enumerate().take(columns) {
+                        let at = (start + x + 1) * stride + channel;
+                        let earlier = residual.map_or(0, |residual| {
+                            let value = residual.row.get(at).copied().unwrap_or(residual.zero_point);
+                            addend(i16::from(value) - i16::from(residual.zero_point), weights.residual)
+                        });
+                        if let Some(out) = out.get_mut(at) {
+                            *out = requantise(sum.wrapping_add(bias), weights.shift, multiplier, earlier);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// An upsampling's output rows `row` and `row + 1`.
+    /// `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b'] + bias` with a' = 2a, b' = 2b for column b of each 2 × 2 block.
+    fn upsample(&self, row: u16, work: &mut [u32], own: &mut [Quad]) {
+        let (quads, weights) = (self.stage.input_quads(), self.weights);
+        let stride = self.stage.quads() * size_of::<Quad>();
+        for (start, columns) in self.spans() {
+            self.kernel.differences(self.window(start, columns), quads, columns, work);
+            for first in (0..self.channels()).step_by(CHANNELS) {
+                let (taps, channels) = self.taps(first);
+                let mut sums: Sums = Default::default();
+                self.kernel.multiply(taps, channels, kernel::SEGMENTS, work, &mut sums);
+                for a in 0..2 {
+                    // The pair may wrap around the ring, so each row is found on its own.
+                    let Some(out) = ring_row(self.stage, row + a as u16, own) else { return };
+                    for index in 0..channels {
+                        let channel = first + index;
+                        let (bias, multiplier) = (weights.bias(channel), weights.multiplier(channel));
+                        for x in 0..columns.min(MAX_COLUMNS) {
+                            let s = |p: usize, q: usize| sums[3 * p + q][index][x];
+                            let shared = s(1, 1).wrapping_add(s(2 * a, 1)).wrapping_add(bias);
+                            for b in 0..2 {
+                                let sum = shared.wrapping_add(s(1, 2 * b)).wrapping_add(s(2 * a, 2 * b));
+                                let at = (2 * (start + x) + b + 1) * stride + channel;
+                                if let Some(out) = out.get_mut(at) {
+                                    *out = requantise(sum, weights.shift, multiplier, 0);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Row `row` of `stage`, [(width + 2) × channels, filled up to quads]. `own`: the rings from `stage`'s on.
+fn ring_row<'r>(stage: &Stage, row: u16, own: &'r mut [Quad]) -> Option<&'r mut [u8]> {
+    let range = stage.ring_range(row);
+    let row = own.get_mut(range.start.checked_sub(stage.ring_start)?..)?.get_mut(..range.len())?;
+    Some(row.as_flattened_mut())
+}
