@@ -4,12 +4,13 @@
 //! byte by byte; each time a layer of the pyramid is complete the picture is drawn anew. What is met on the way is
 //! reported on the line.
 //!
-//! **In**: UTF-8 text as [`spae_core::stream`] forgives it, and four control bytes:
+//! **In**: UTF-8 text as [`spae_core::stream`] forgives it, and five control bytes:
 //!
 //! | byte | means |
 //! |---|---|
 //! | 0x04 (Ctrl-D) | the text ends here; the next byte starts another |
 //! | 0x05 (Ctrl-E) | every further picture of this text is also reported pixel by pixel |
+//! | 0x12 (Ctrl-R) | when this text ends, the work of its picture is measured and reported |
 //! | 0x18 (Ctrl-X) | forget this text and start another |
 //! | 0x03 (Ctrl-C) | stop serving |
 //!
@@ -28,7 +29,12 @@
 //! | `surplus O` | the first word after the last layer is at offset O; it and the others change nothing |
 //! | `summary …` | the text has ended: counts; `lost` of the bytes sent came too fast to be kept |
 //! | `memory …` | bytes of RAM: statics (with scratch memory), scratch memory alone, deepest stack so far |
+//! | `work …` | on request: ticks of the board's clock, see below |
 //! | `failed …` | the model does not fit the board, or the screen does not answer |
+//!
+//! Work is reported as `work spin N T`, T ticks for N instructions that are known; `work stage S T`, for all rows of stage
+//! S of the decoder; `work picture T`, for the whole picture without a screen; and `work lookup T`, for the word of the
+//! lexicon that takes longest to find.
 //!
 //! An unknown word keeps its place (policy [`Hole`](spae_core::stream::UnknownPolicy::Hole)): on a noisy line it is far
 //! likelier that a word was damaged than that one was added, and so the words behind it stay where they belong.
@@ -41,14 +47,17 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod board;
 mod inbox;
 mod report;
 mod screen;
 mod session;
+mod work;
 
+pub use board::{Board, Clock, Memory};
 pub use inbox::{Inbox, XOFF, XON};
 pub use report::Checksum;
-pub use session::{Memory, serve};
+pub use session::serve;
 
 /// A serial line.
 pub trait Line: core::fmt::Write {

@@ -8,44 +8,36 @@ use spae_core::canvas::Canvas;
 use spae_core::model::Model;
 use spae_core::stream::{Event, Stream, Summary, UnknownPolicy};
 
+use crate::board::{Board, Memory};
 use crate::screen::{self, Status};
-use crate::{Line, report};
+use crate::{Line, report, work};
 
 const STOP: u8 = 0x03;
 const END_OF_TEXT: u8 = 0x04;
 const ENQUIRY: u8 = 0x05;
+const MEASURE: u8 = 0x12;
 const CANCEL: u8 = 0x18;
 
-/// RAM in use, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// All statics, scratch memory among them.
-    pub statics: usize,
-    /// The deepest that the stack has been.
-    pub stack: usize,
-}
-
-/// Serves `line` until it is closed or asks to stop. `name` is the board's; `scratch` has at least
-/// [`Model::scratch_len`] elements; `memory` measures when it is called.
+/// Serves `line` until it is closed or asks to stop. `scratch` has at least [`Model::scratch_len`] elements.
 ///
 /// # Errors
 /// If the line cannot be written to.
 pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
-    name: &str,
+    board: &Board<'_>,
     model: &Model<'_>,
     scratch: &mut [u32],
     line: &mut L,
     screen: &mut D,
-    memory: impl Fn() -> Memory,
 ) -> Result {
-    let canvas = match Canvas::new(model, scratch) {
+    let canvas = match Canvas::with_kernel(model, scratch, board.kernel) {
         Ok(canvas) => canvas,
         Err(error) => return writeln!(line, "failed {error}"),
     };
     let scratch_bytes = model.scratch_len() * size_of::<u32>();
     writeln!(
         line,
-        "board {name} format {} words {} places {} picture {} scratch {scratch_bytes}",
+        "board {} format {} words {} places {} picture {} scratch {scratch_bytes}",
+        board.name,
         model.version(),
         model.lexicon().len(),
         model.pyramid().token_count(),
@@ -61,6 +53,7 @@ pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
         match byte {
             STOP => break,
             ENQUIRY => session.text.audit = true,
+            MEASURE => session.text.measure = true,
             CANCEL => {
                 stream.clear();
                 session.text = Text::default();
@@ -70,7 +63,11 @@ pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
                 let _ = stream.finish(on);
                 result?;
                 let summary = stream.summary();
-                result = session.end(summary, stream.canvas(), memory(), scratch_bytes);
+                result = session.end(summary, stream.canvas(), (board.memory)(), scratch_bytes);
+                if session.text.measure {
+                    result = result.and_then(|()| work::report(session.line, stream.canvas(), &board.clock));
+                }
+                result = result.and_then(|()| writeln!(session.line, "ready"));
                 stream.clear();
                 session.text = Text::default();
             }
@@ -100,6 +97,8 @@ struct Text {
     surplus: bool,
     /// Pictures are reported pixel by pixel.
     audit: bool,
+    /// The work of the last picture is reported.
+    measure: bool,
 }
 
 struct Session<'a, 'm, L, D> {
@@ -157,8 +156,7 @@ impl<L: Line, D: DrawTarget<Color = Gray4>> Session<'_, '_, L, D> {
             self.text.bytes
         )?;
         let Memory { statics, stack } = memory;
-        writeln!(self.line, "memory static {statics} scratch {scratch} stack {stack}")?;
-        writeln!(self.line, "ready")
+        writeln!(self.line, "memory static {statics} scratch {scratch} stack {stack}")
     }
 
     fn audit(&mut self, canvas: &mut Canvas<'_, '_>) -> Result {

@@ -8,11 +8,12 @@ use embedded_graphics::Pixel;
 use embedded_graphics::pixelcolor::{Gray4, GrayColor};
 use embedded_graphics::prelude::{DrawTarget, OriginDimensions, PointsIter, Size};
 use embedded_graphics::primitives::Rectangle;
-use spae_app::{Line, Memory, serve};
+use spae_app::{Board, Clock, Line, Memory, serve};
 use spae_core::codebook::Rows;
 use spae_core::decoder::{Operation, StageSpec, Weights};
 use spae_core::error::EmitError;
 use spae_core::kernel::Activation;
+use spae_core::kernel::integer::Portable;
 use spae_core::model::{Model, Parts, emit};
 use spae_core::pyramid::{Pyramid, Shape};
 
@@ -84,6 +85,11 @@ impl DrawTarget for Screen {
     }
 }
 
+/// A clock that never moves, and the portable kernel.
+fn board<'b>(name: &'b str, memory: &'b dyn Fn() -> Memory) -> Board<'b> {
+    Board { name, kernel: &Portable, memory, clock: Clock { read: &|| 0, bits: 32, spin: &|_| () } }
+}
+
 /// What is reported for `input`, and the screen afterwards.
 fn served(input: &[u8], lost: u32) -> (Vec<String>, Vec<u8>) {
     let file = model_file();
@@ -96,7 +102,7 @@ fn served(input: &[u8], lost: u32) -> (Vec<String>, Vec<u8>) {
         calls.set(calls.get() + 1);
         Memory { statics: 100, stack: calls.get() }
     };
-    serve("bench", &model, &mut scratch, &mut wire, &mut screen, memory).unwrap();
+    serve(&board("bench", &memory), &model, &mut scratch, &mut wire, &mut screen).unwrap();
     (wire.output.lines().map(String::from).collect(), screen.0)
 }
 
@@ -131,6 +137,13 @@ fn pixels_are_reported_on_request_and_for_that_text_alone() {
 }
 
 #[test]
+fn work_is_reported_on_request_stage_by_stage() {
+    let (lines, _) = served(b"\x12light\n\x04light\n\x04", 0);
+    let work: Vec<_> = lines.iter().filter(|line| line.starts_with("work")).collect();
+    assert_eq!(work, ["work spin 4000000 0", "work stage 0 0", "work picture 0", "work lookup 0"]);
+}
+
+#[test]
 fn faults_are_reported_and_unknown_words_keep_their_places() {
     let (lines, _) = served(b"Layer 1: LIGHT,\n1. dark 2. dirk 3. \xFF 4. grey\ndark dark\x04", 7);
     let remarks: Vec<_> = lines[2..lines.len() - 3].iter().map(String::as_str).collect();
@@ -159,6 +172,6 @@ fn nothing_is_served_after_a_stop_or_with_too_little_memory() {
     let model = Model::read(&file).unwrap();
     let mut wire = Wire { input: VecDeque::new(), output: String::new(), lost: 0 };
     let memory = || Memory { statics: 0, stack: 0 };
-    serve("bench", &model, &mut [0.0; 3], &mut wire, &mut Screen(Vec::new()), memory).unwrap();
+    serve(&board("bench", &memory), &model, &mut [0; 3], &mut wire, &mut Screen(Vec::new())).unwrap();
     assert_eq!(wire.output, format!("failed scratch memory of 3 words; the model needs {}\n", model.scratch_len()));
 }

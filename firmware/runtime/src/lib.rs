@@ -4,9 +4,11 @@
 #![no_std]
 #![deny(missing_docs)]
 
+mod clock;
 mod memory;
 mod peripheral;
 
+pub use clock::started_clock;
 pub use memory::memory;
 pub use peripheral::{Peripheral, unmask, wait_while};
 

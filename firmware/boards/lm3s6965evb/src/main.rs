@@ -10,6 +10,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
+use spae_app::Board;
 use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
@@ -25,7 +26,13 @@ fn main() -> ! {
     let mut oled = Oled::start();
     let done = match Model::read(spae_model::file()) {
         Ok(model) => {
-            spae_app::serve("lm3s6965evb", &model, SCRATCH, &mut uart, &mut oled, spae_runtime::memory).is_ok()
+            let board = Board {
+                name: "lm3s6965evb",
+                kernel: spae_kernels::best(),
+                memory: &spae_runtime::memory,
+                clock: spae_runtime::started_clock(),
+            };
+            spae_app::serve(&board, &model, SCRATCH, &mut uart, &mut oled).is_ok()
         }
         Err(error) => writeln!(uart, "failed {error}").is_err(),
     };

@@ -13,6 +13,7 @@ use cortex_m_rt::{entry, exception};
 use embedded_graphics::Pixel;
 use embedded_graphics::pixelcolor::Gray4;
 use embedded_graphics::prelude::{DrawTarget, OriginDimensions, Size};
+use spae_app::Board;
 use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
@@ -25,7 +26,13 @@ fn main() -> ! {
     let mut uart = Uart::start();
     let done = match Model::read(spae_model::file()) {
         Ok(model) => {
-            spae_app::serve("mps2-an386", &model, SCRATCH, &mut uart, &mut NoScreen, spae_runtime::memory).is_ok()
+            let board = Board {
+                name: "mps2-an386",
+                kernel: spae_kernels::best(),
+                memory: &spae_runtime::memory,
+                clock: spae_runtime::started_clock(),
+            };
+            spae_app::serve(&board, &model, SCRATCH, &mut uart, &mut NoScreen).is_ok()
         }
         Err(error) => writeln!(uart, "failed {error}").is_err(),
     };
