@@ -28,17 +28,11 @@ pub fn int8(value: f32, scale: f32) -> i8 {
 /// An activation from a stage's sum: `(((sum << shift)·multiplier + addend + 2³¹) >> 32`, clamped to 0 … 255: one rounding.
 /// The shift wraps around at 32 bits, sums and products at 64.
 #[inline]
-pub const fn requantise(sum: i32, shift: u8, multiplier: i32, addend: i64) -> u8 {
+pub fn requantise(sum: i32, shift: u8, multiplier: i32, addend: i64) -> u8 {
     const HALF: i64 = 1 << 31;
-    let product = sum.wrapping_shl(shift as u32) as i64 * multiplier as i64;
+    let product = i64::from(sum.wrapping_shl(shift.into())) * i64::from(multiplier);
     let rounded = (product.wrapping_add(addend).wrapping_add(HALF) >> 32) as i32;
-    if rounded < 0 {
-        0
-    } else if rounded > 255 {
-        255
-    } else {
-        rounded as u8
-    }
+    rounded.clamp(0, 255) as u8
 }
 
 /// The addend of [`requantise`] that a value of at most 9 bits and its own multiplier make: `(value << 16)·multiplier`.

@@ -2,11 +2,12 @@
 //!
 //! A tile is two columns. Bytes 0 and 2 of a quad become the lanes of one word and bytes 1 and 3 of another (UXTB16,
 //! without and with rotation), for activations as they are spread out and for weights in the loop; the order of a sum
-//! does not matter. So `work` holds for each quad four words: lanes 0, 2 and 1, 3 of column 0, then of column 1.
+//! does not matter. So `work` holds for each quad, and in it for each segment, four words: lanes 0, 2 and 1, 3 of column 0,
+//! then of column 1.
 
 use spae_core::kernel::integer::{CHANNELS, Kernel, Quad, SEGMENTS, Sums};
 
-use crate::shape::Shape;
+use crate::tile::{Shape, neighbourhood};
 
 const COLUMNS: usize = 2;
 
@@ -35,27 +36,22 @@ impl Kernel for Dsp {
     }
 
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        let mut groups = work.as_chunks_mut::<WORDS>().0.chunks_exact_mut(quads.max(1));
-        let mut products: [&mut [[u32; WORDS]]; SEGMENTS] = core::array::from_fn(|_| groups.next().unwrap_or_default());
+        let groups = work.as_chunks_mut::<{ SEGMENTS * WORDS }>().0;
         for x in 0..columns.min(COLUMNS) {
-            for quad in 0..quads {
-                let [above, at, below] = rows.map(|row| {
-                    [0, 1, 2].map(|shift| lanes(row.get((x + shift) * quads + quad).copied().unwrap_or_default()))
-                });
+            for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
                 for half in 0..2 {
-                    let [left, c, right] = at.map(|lanes| lanes[half]);
-                    let k = [subtract(left, c), subtract(right, c)];
-                    let outer = |[left, r, right]: [[u32; 2]; 3]| {
-                        let (left, r, right) = (left[half], r[half], right[half]);
-                        let corner = |d: u32, k: u32| subtract(subtract(d, r), k);
-                        [corner(left, k[0]), subtract(r, c), corner(right, k[1])]
-                    };
-                    let [t0, t1, t2] = outer(above);
-                    let [t6, t7, t8] = outer(below);
-                    for (product, value) in products.iter_mut().zip([t0, t1, t2, k[0], c, k[1], t6, t7, t8]) {
-                        if let Some(group) = product.get_mut(quad) {
-                            group[2 * x + half] = value;
-                        }
+                    let lanes = |quad: &Quad| lanes(*quad)[half];
+                    let mut put = |product: usize, value: u32| group[WORDS * product + 2 * x + half] = value;
+                    let centre = lanes(e);
+                    let (left, right) = (subtract(lanes(d), centre), subtract(lanes(f), centre));
+                    put(3, left);
+                    put(4, centre);
+                    put(5, right);
+                    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
+                        let r = lanes(r);
+                        put(first, subtract(subtract(lanes(corner), r), left));
+                        put(first + 1, subtract(r, centre));
+                        put(first + 2, subtract(subtract(lanes(other), r), right));
                     }
                 }
             }
@@ -63,17 +59,25 @@ impl Kernel for Dsp {
     }
 
     fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        let Some(Shape { segments, quads }) = Shape::new(weights, channels, segments, work, WORDS) else { return };
-        if channels == CHANNELS {
-            for (segment, sums) in sums.iter_mut().enumerate().take(segments) {
-                let [first, second] = two_channels(weights, segments, segment, quads, work);
-                [sums[0][0], sums[0][1]] = first;
-                [sums[1][0], sums[1][1]] = second;
-            }
-        } else {
-            for (segment, sums) in sums.iter_mut().enumerate().take(segments) {
-                [sums[0][0], sums[0][1]] = one_channel(weights, segment, quads, work);
-            }
+        match Shape::new(weights, channels, segments, work, WORDS) {
+            Some(Shape { segments: 1, quads }) => multiply::<1>(weights, channels, quads, work, sums),
+            Some(Shape { segments: SEGMENTS, quads }) => multiply::<SEGMENTS>(weights, channels, quads, work, sums),
+            _ => {}
+        }
+    }
+}
+
+/// The shape has been checked.
+fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
+    if channels == CHANNELS {
+        for (segment, sums) in sums.iter_mut().enumerate().take(N) {
+            let [first, second] = two_channels::<N>(weights, segment, quads, work);
+            [sums[0][0], sums[0][1]] = first;
+            [sums[1][0], sums[1][1]] = second;
+        }
+    } else {
+        for (segment, sums) in sums.iter_mut().enumerate().take(N) {
+            [sums[0][0], sums[0][1]] = one_channel::<N>(weights, segment, quads, work);
         }
     }
 }
@@ -106,92 +110,94 @@ fn subtract(a: u32, b: u32) -> u32 {
     }
 }
 
-/// Sums of segment `segment` of two channels at both columns, `[channel][column]`. The shape has been checked: `weights`
-/// is [2 × segments × quads], `work` at least [segments × quads × 4].
+/// Sums of segment `segment` of `N` of two channels at both columns, `[channel][column]`. The shape has been checked:
+/// `weights` is [2 × N × quads], `work` at least [quads × N × 4].
 #[inline(always)]
-fn two_channels(weights: &[Quad], segments: usize, segment: usize, quads: usize, work: &[u32]) -> [[i32; 2]; 2] {
+fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 2]; 2] {
     #[cfg(processor = "armv7em")]
     {
         let (mut a, mut b, mut c, mut d) = (0, 0, 0, 0);
-        // SAFETY: `Shape::new` has found segments · quads · 2 ≤ weights.len(), segments · quads · 4 ≤ work.len() and
-        // quads ≥ 1, and segment < segments. So the row pointers start at elements of `weights`, and the loop reads
-        // `quads` words from each, the last ones being quads (segment + 1)·quads − 1 and (segments + segment + 1)·quads − 1
-        // of `weights`; and from `at` 4 · quads words, up to word 4·(segment + 1)·quads − 1 of `work`. LDR allows any
-        // alignment on Armv7E-M; LDRD, which does not, reads from `work`, whose elements are aligned to 4 bytes. Nothing
-        // is written to memory but the two words pushed, which are popped. r6 and r7, which the compiler may keep for
-        // itself, are as before at the end.
+        // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 4·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
+        // So the row pointers start at elements of `weights`, and the loop reads `quads` words from each, the last ones
+        // being elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads four words every
+        // 4·N, starting with word 4·segment: the last is 4·N·(quads − 1) + 4·segment + 3. (What the pointer is moved to
+        // behind that is not read.) LDR allows any alignment on Armv7E-M; LDRD, which does not, reads from `work`, whose
+        // elements are aligned to 4 bytes. Nothing is written to memory but the two words pushed, which are popped. All
+        // registers that are written are named as operands, but r6 and r7, which the compiler keeps for itself and which
+        // are as before at the end.
         unsafe {
             let row = weights.as_ptr().add(segment * quads);
             core::arch::asm!(
                 "push {{r6, r7}}",
                 // An odd number of quads starts in the middle.
-                "lsrs {n}, {n}, #1",
+                "lsrs r3, r3, #1",
                 "bcc 2f",
-                "adds {n}, #1",
+                "adds r3, #1",
                 "b 3f",
                 "2:",
-                "ldr {v}, [{row}], #4",
-                "ldr {w}, [{other}], #4",
-                "ldrd r6, r7, [{at}], #8",
-                "sxtb16 {x}, {v}",
-                "sxtb16 {v}, {v}, ror #8",
-                "sxtb16 {y}, {w}",
-                "sxtb16 {w}, {w}, ror #8",
-                "smlad {a}, {x}, r6, {a}",
-                "smlad {c}, {y}, r6, {c}",
-                "smlad {a}, {v}, r7, {a}",
-                "smlad {c}, {w}, r7, {c}",
-                "ldrd r6, r7, [{at}], #8",
-                "smlad {b}, {x}, r6, {b}",
-                "smlad {d}, {y}, r6, {d}",
-                "smlad {b}, {v}, r7, {b}",
-                "smlad {d}, {w}, r7, {d}",
+                "ldr r10, [r0], #4",
+                "ldr r11, [r1], #4",
+                "ldrd r6, r7, [r2], #8",
+                "sxtb16 r12, r10",
+                "sxtb16 r10, r10, ror #8",
+                "sxtb16 lr, r11",
+                "sxtb16 r11, r11, ror #8",
+                "smlad r4, r12, r6, r4",
+                "smlad r8, lr, r6, r8",
+                "smlad r4, r10, r7, r4",
+                "smlad r8, r11, r7, r8",
+                "ldrd r6, r7, [r2], #{step}",
+                "smlad r5, r12, r6, r5",
+                "smlad r9, lr, r6, r9",
+                "smlad r5, r10, r7, r5",
+                "smlad r9, r11, r7, r9",
                 "3:",
-                "ldr {v}, [{row}], #4",
-                "ldr {w}, [{other}], #4",
-                "ldrd r6, r7, [{at}], #8",
-                "sxtb16 {x}, {v}",
-                "sxtb16 {v}, {v}, ror #8",
-                "sxtb16 {y}, {w}",
-                "sxtb16 {w}, {w}, ror #8",
-                "smlad {a}, {x}, r6, {a}",
-                "smlad {c}, {y}, r6, {c}",
-                "smlad {a}, {v}, r7, {a}",
-                "smlad {c}, {w}, r7, {c}",
-                "ldrd r6, r7, [{at}], #8",
-                "smlad {b}, {x}, r6, {b}",
-                "smlad {d}, {y}, r6, {d}",
-                "smlad {b}, {v}, r7, {b}",
-                "smlad {d}, {w}, r7, {d}",
-                "subs {n}, #1",
+                "ldr r10, [r0], #4",
+                "ldr r11, [r1], #4",
+                "ldrd r6, r7, [r2], #8",
+                "sxtb16 r12, r10",
+                "sxtb16 r10, r10, ror #8",
+                "sxtb16 lr, r11",
+                "sxtb16 r11, r11, ror #8",
+                "smlad r4, r12, r6, r4",
+                "smlad r8, lr, r6, r8",
+                "smlad r4, r10, r7, r4",
+                "smlad r8, r11, r7, r8",
+                "ldrd r6, r7, [r2], #{step}",
+                "smlad r5, r12, r6, r5",
+                "smlad r9, lr, r6, r9",
+                "smlad r5, r10, r7, r5",
+                "smlad r9, r11, r7, r9",
+                "subs r3, #1",
                 "bne 2b",
                 "pop {{r6, r7}}",
-                row = inout(reg) row => _,
-                other = inout(reg) row.add(segments * quads) => _,
-                at = inout(reg) work.as_ptr().add(segment * quads * WORDS) => _,
-                n = inout(reg) quads => _,
-                a = inout(reg) a,
-                b = inout(reg) b,
-                c = inout(reg) c,
-                d = inout(reg) d,
-                v = out(reg) _,
-                w = out(reg) _,
-                x = out(reg) _,
-                y = out(reg) _,
+                step = const { 4 * WORDS * N - 8 },
+                inout("r0") row => _,
+                inout("r1") row.add(N * quads) => _,
+                inout("r2") work.as_ptr().add(segment * WORDS) => _,
+                inout("r3") quads => _,
+                inout("r4") a,
+                inout("r5") b,
+                inout("r8") c,
+                inout("r9") d,
+                out("r10") _,
+                out("r11") _,
+                out("r12") _,
+                out("lr") _,
             );
         }
         [[a, b], [c, d]]
     }
     #[cfg(not(processor = "armv7em"))]
     {
-        let row = |channel: usize| emulated(&weights[(channel * segments + segment) * quads..][..quads], segment, work);
+        let row = |channel: usize| emulated::<N>(&weights[(channel * N + segment) * quads..][..quads], segment, work);
         [row(0), row(1)]
     }
 }
 
-/// As [`two_channels`], for a single channel: `weights` is [segments × quads].
+/// As [`two_channels`], for a single channel: `weights` is [N × quads].
 #[inline(always)]
-fn one_channel(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 2] {
+fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 2] {
     #[cfg(processor = "armv7em")]
     {
         let (mut a, mut b) = (0, 0);
@@ -200,40 +206,41 @@ fn one_channel(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> 
             core::arch::asm!(
                 "push {{r6, r7}}",
                 "2:",
-                "ldr {v}, [{row}], #4",
-                "ldrd r6, r7, [{at}], #8",
-                "sxtb16 {x}, {v}",
-                "sxtb16 {v}, {v}, ror #8",
-                "smlad {a}, {x}, r6, {a}",
-                "smlad {a}, {v}, r7, {a}",
-                "ldrd r6, r7, [{at}], #8",
-                "smlad {b}, {x}, r6, {b}",
-                "smlad {b}, {v}, r7, {b}",
-                "subs {n}, #1",
+                "ldr r5, [r0], #4",
+                "ldrd r6, r7, [r1], #8",
+                "sxtb16 r8, r5",
+                "sxtb16 r5, r5, ror #8",
+                "smlad r3, r8, r6, r3",
+                "smlad r3, r5, r7, r3",
+                "ldrd r6, r7, [r1], #{step}",
+                "smlad r4, r8, r6, r4",
+                "smlad r4, r5, r7, r4",
+                "subs r2, #1",
                 "bne 2b",
                 "pop {{r6, r7}}",
-                row = inout(reg) weights.as_ptr().add(segment * quads) => _,
-                at = inout(reg) work.as_ptr().add(segment * quads * WORDS) => _,
-                n = inout(reg) quads => _,
-                a = inout(reg) a,
-                b = inout(reg) b,
-                v = out(reg) _,
-                x = out(reg) _,
+                step = const { 4 * WORDS * N - 8 },
+                inout("r0") weights.as_ptr().add(segment * quads) => _,
+                inout("r1") work.as_ptr().add(segment * WORDS) => _,
+                inout("r2") quads => _,
+                inout("r3") a,
+                inout("r4") b,
+                out("r5") _,
+                out("r8") _,
             );
         }
         [a, b]
     }
     #[cfg(not(processor = "armv7em"))]
     {
-        emulated(&weights[segment * quads..][..quads], segment, work)
+        emulated::<N>(&weights[segment * quads..][..quads], segment, work)
     }
 }
 
 /// What the loops in assembly do, for one channel.
 #[cfg(not(processor = "armv7em"))]
-fn emulated(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 2] {
+fn emulated<const N: usize>(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 2] {
     let mut sums = [0i32; COLUMNS];
-    let groups = work.as_chunks::<WORDS>().0[segment * weights.len()..].iter();
+    let groups = work.as_chunks::<WORDS>().0[segment..].iter().step_by(N);
     for (quad, group) in weights.iter().zip(groups) {
         for (x, sum) in sums.iter_mut().enumerate() {
             for (half, word) in group[2 * x..2 * x + 2].iter().enumerate() {

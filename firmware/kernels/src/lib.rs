@@ -13,7 +13,7 @@
 
 mod dsp;
 mod multiply_accumulate;
-mod shape;
+mod tile;
 
 pub use dsp::Dsp;
 pub use multiply_accumulate::MultiplyAccumulate;

@@ -1,10 +1,11 @@
 //! Armv7-M: one product an instruction, eight sums in registers.
 //!
-//! A tile is four columns. `work` holds for each channel or tap four 16-bit lanes, one a column.
+//! A tile is four columns. `work` holds for each quad, and in it for each segment, four times four 16-bit lanes: for each
+//! of the quad's elements one a column.
 
 use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
 
-use crate::shape::Shape;
+use crate::tile::{Shape, neighbourhood};
 
 const COLUMNS: usize = MAX_COLUMNS;
 
@@ -21,16 +22,11 @@ impl Kernel for MultiplyAccumulate {
     }
 
     fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-        let groups = work.as_chunks_mut::<WORDS>().0;
-        for (groups, row) in groups.chunks_exact_mut(span.max(1)).zip(rows) {
-            for pair in 0..columns.min(COLUMNS).div_ceil(2) {
-                let column = |x: usize| row.get(x * step..).unwrap_or(&[]);
-                // The last tile may have an odd number of columns; what stands beside it is dropped.
-                let (left, right) = (column(2 * pair), column(2 * pair + 1));
-                let right = if right.len() < groups.len() { left } else { right };
-                for ((group, left), right) in groups.iter_mut().zip(left).zip(right) {
+        for (groups, row) in lanes_mut::<1>(work).chunks_exact_mut(span.max(1)).zip(rows) {
+            for x in 0..columns.min(COLUMNS) {
+                for (group, quad) in groups.iter_mut().zip(row.get(x * step..).unwrap_or(&[])) {
                     for k in 0..4 {
-                        group[2 * k + pair] = u32::from(left[k]) | u32::from(right[k]) << 16;
+                        group[0][k][x] = quad[k].into();
                     }
                 }
             }
@@ -38,31 +34,22 @@ impl Kernel for MultiplyAccumulate {
     }
 
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        let mut groups = work.as_chunks_mut::<WORDS>().0.chunks_exact_mut(quads.max(1));
-        let mut products: [&mut [[u32; WORDS]]; SEGMENTS] = core::array::from_fn(|_| groups.next().unwrap_or_default());
-        for pair in 0..columns.min(COLUMNS).div_ceil(2) {
-            for quad in 0..quads {
-                // Four neighbouring pixels of each row: both columns and what is beside them.
-                let pixels = rows.map(|row| {
-                    [0, 1, 2, 3].map(|shift| row.get((2 * pair + shift) * quads + quad).copied().unwrap_or_default())
-                });
+        let groups = lanes_mut::<SEGMENTS>(work);
+        for x in 0..columns.min(COLUMNS) {
+            for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
                 for k in 0..4 {
-                    let [above, at, below] = pixels.map(|row| row.map(|quad| i32::from(quad[k])));
-                    let spread = |x: usize| {
-                        let c = at[x + 1];
-                        let k = [at[x] - c, at[x + 2] - c];
-                        let outer = |row: [i32; 4]| {
-                            let r = row[x + 1];
-                            [row[x] - r - k[0], r - c, row[x + 2] - r - k[1]]
-                        };
-                        let ([t0, t1, t2], [t6, t7, t8]) = (outer(above), outer(below));
-                        [t0, t1, t2, k[0], c, k[1], t6, t7, t8]
-                    };
-                    let (left, right) = (spread(0), spread(1));
-                    for ((product, left), right) in products.iter_mut().zip(left).zip(right) {
-                        if let Some(group) = product.get_mut(quad) {
-                            group[2 * k + pair] = left as u32 & 0xFFFF | (right as u32) << 16;
-                        }
+                    let lane = |quad: &Quad| i16::from(quad[k]);
+                    let mut put = |product: usize, value: i16| group[product][k][x] = value;
+                    let centre = lane(e);
+                    let (left, right) = (lane(d) - centre, lane(f) - centre);
+                    put(3, left);
+                    put(4, centre);
+                    put(5, right);
+                    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
+                        let r = lane(r);
+                        put(first, lane(corner) - r - left);
+                        put(first + 1, r - centre);
+                        put(first + 2, lane(other) - r - right);
                     }
                 }
             }
@@ -70,84 +57,102 @@ impl Kernel for MultiplyAccumulate {
     }
 
     fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        let Some(Shape { segments, quads }) = Shape::new(weights, channels, segments, work, WORDS) else { return };
-        for (segment, sums) in sums.iter_mut().enumerate().take(segments) {
-            if channels == CHANNELS {
-                *sums = two_channels(weights, segments, segment, quads, work);
-            } else {
-                sums[0] = one_channel(weights, segment, quads, work);
-            }
+        match Shape::new(weights, channels, segments, work, WORDS) {
+            Some(Shape { segments: 1, quads }) => multiply::<1>(weights, channels, quads, work, sums),
+            Some(Shape { segments: SEGMENTS, quads }) => multiply::<SEGMENTS>(weights, channels, quads, work, sums),
+            _ => {}
         }
     }
 }
 
-/// Sums of segment `segment` of two channels at all columns, `[channel][column]`. The shape has been checked: `weights`
-/// is [2 × segments × quads], `work` at least [segments × quads × 8].
+/// The shape has been checked.
+fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
+    for (segment, sums) in sums.iter_mut().enumerate().take(N) {
+        if channels == CHANNELS {
+            *sums = two_channels::<N>(weights, segment, quads, work);
+        } else {
+            sums[0] = one_channel::<N>(weights, segment, quads, work);
+        }
+    }
+}
+
+/// The lanes of each quad: `[segment][element][column]`.
 #[inline(always)]
-fn two_channels(weights: &[Quad], segments: usize, segment: usize, quads: usize, work: &[u32]) -> [[i32; 4]; 2] {
+fn lanes_mut<const N: usize>(work: &mut [u32]) -> &mut [[[[i16; COLUMNS]; 4]; N]] {
+    let lanes: &mut [i16] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
+    lanes.as_chunks_mut().0.as_chunks_mut().0.as_chunks_mut().0
+}
+
+/// Sums of segment `segment` of `N` of two channels at all columns, `[channel][column]`. The shape has been checked:
+/// `weights` is [2 × N × quads], `work` at least [quads × N × 8].
+#[inline(always)]
+fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 4]; 2] {
     #[cfg(processor = "armv7m")]
     {
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0; 8];
-        // SAFETY: `Shape::new` has found segments · quads · 2 ≤ weights.len(), segments · quads · 8 ≤ work.len() and
-        // quads ≥ 1, and segment < segments. So the row pointers start at elements of `weights`, and the loop reads
-        // 4 · quads bytes from each, up to the end of quad (segment + 1)·quads − 1 and of quad
-        // (segments + segment + 1)·quads − 1 of `weights`; and from `at` 16 · quads half-words, up to the end of word
-        // 8·(segment + 1)·quads − 1 of `work`, each aligned to 2 bytes. Nothing is written to memory but the three words
-        // pushed, which are popped. r6 and r7, which the compiler may keep for itself, are as before at the end.
+        // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
+        // So the row pointers start at elements of `weights`, and the loop reads 4·quads bytes from each, the last ones
+        // being those of elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads 16
+        // half-words every 8·N words, starting with word 8·segment: the last is in word 8·N·(quads − 1) + 8·segment + 7.
+        // (What the pointer is moved to behind that is not read.) Nothing is written to memory but the three words pushed,
+        // which are popped. All registers that are written are named as operands, but r6 and r7, which the compiler keeps
+        // for itself and which are as before at the end.
         unsafe {
             let row = weights.as_ptr().add(segment * quads);
             core::arch::asm!(
                 "push {{r6, r7}}",
-                "push {{{n}}}",
+                "push {{r3}}",
                 "2:",
                 ".rept 4",
-                "ldrsb r6, [{row}], #1",
-                "ldrsb r7, [{other}], #1",
-                "ldrsh {n}, [{at}], #2",
-                "mla {a}, r6, {n}, {a}",
-                "mla {e}, r7, {n}, {e}",
-                "ldrsh {n}, [{at}], #2",
-                "mla {b}, r6, {n}, {b}",
-                "mla {f}, r7, {n}, {f}",
-                "ldrsh {n}, [{at}], #2",
-                "mla {c}, r6, {n}, {c}",
-                "mla {g}, r7, {n}, {g}",
-                "ldrsh {n}, [{at}], #2",
-                "mla {d}, r6, {n}, {d}",
-                "mla {h}, r7, {n}, {h}",
+                "ldrsb r6, [r0], #1",
+                "ldrsb r7, [r1], #1",
+                "ldrsh r3, [r2], #2",
+                "mla r4, r6, r3, r4",
+                "mla r10, r7, r3, r10",
+                "ldrsh r3, [r2], #2",
+                "mla r5, r6, r3, r5",
+                "mla r11, r7, r3, r11",
+                "ldrsh r3, [r2], #2",
+                "mla r8, r6, r3, r8",
+                "mla r12, r7, r3, r12",
+                "ldrsh r3, [r2], #2",
+                "mla r9, r6, r3, r9",
+                "mla lr, r7, r3, lr",
                 ".endr",
-                "ldr {n}, [sp]",
-                "subs {n}, #1",
-                "str {n}, [sp]",
+                "add r2, #{step}",
+                "ldr r3, [sp]",
+                "subs r3, #1",
+                "str r3, [sp]",
                 "bne 2b",
-                "pop {{{n}}}",
+                "pop {{r3}}",
                 "pop {{r6, r7}}",
-                row = inout(reg) row => _,
-                other = inout(reg) row.add(segments * quads) => _,
-                at = inout(reg) work.as_ptr().add(segment * quads * WORDS) => _,
-                n = inout(reg) quads => _,
-                a = inout(reg) a,
-                b = inout(reg) b,
-                c = inout(reg) c,
-                d = inout(reg) d,
-                e = inout(reg) e,
-                f = inout(reg) f,
-                g = inout(reg) g,
-                h = inout(reg) h,
+                step = const { 4 * WORDS * (N - 1) },
+                inout("r0") row => _,
+                inout("r1") row.add(N * quads) => _,
+                inout("r2") work.as_ptr().add(segment * WORDS) => _,
+                inout("r3") quads => _,
+                inout("r4") a,
+                inout("r5") b,
+                inout("r8") c,
+                inout("r9") d,
+                inout("r10") e,
+                inout("r11") f,
+                inout("r12") g,
+                inout("lr") h,
             );
         }
         [[a, b, c, d], [e, f, g, h]]
     }
     #[cfg(not(processor = "armv7m"))]
     {
-        let row = |channel: usize| emulated(&weights[(channel * segments + segment) * quads..][..quads], segment, work);
+        let row = |channel: usize| emulated::<N>(&weights[(channel * N + segment) * quads..][..quads], segment, work);
         [row(0), row(1)]
     }
 }
 
-/// As [`two_channels`], for a single channel: `weights` is [segments × quads].
+/// As [`two_channels`], for a single channel: `weights` is [N × quads].
 #[inline(always)]
-fn one_channel(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 4] {
+fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 4] {
     #[cfg(processor = "armv7m")]
     {
         let [mut a, mut b, mut c, mut d] = [0; 4];
@@ -166,10 +171,12 @@ fn one_channel(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> 
                 "ldrsh {x}, [{at}], #2",
                 "mla {d}, {w}, {x}, {d}",
                 ".endr",
+                "add {at}, #{step}",
                 "subs {n}, #1",
                 "bne 2b",
+                step = const { 4 * WORDS * (N - 1) },
                 row = inout(reg) weights.as_ptr().add(segment * quads) => _,
-                at = inout(reg) work.as_ptr().add(segment * quads * WORDS) => _,
+                at = inout(reg) work.as_ptr().add(segment * WORDS) => _,
                 n = inout(reg) quads => _,
                 a = inout(reg) a,
                 b = inout(reg) b,
@@ -184,15 +191,15 @@ fn one_channel(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> 
     }
     #[cfg(not(processor = "armv7m"))]
     {
-        emulated(&weights[segment * quads..][..quads], segment, work)
+        emulated::<N>(&weights[segment * quads..][..quads], segment, work)
     }
 }
 
 /// What the loops in assembly do, for one channel.
 #[cfg(not(processor = "armv7m"))]
-fn emulated(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 4] {
+fn emulated<const N: usize>(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 4] {
     let mut sums = [0i32; COLUMNS];
-    let groups = work.as_chunks::<WORDS>().0[segment * weights.len()..].iter();
+    let groups = work.as_chunks::<WORDS>().0[segment..].iter().step_by(N);
     for (quad, group) in weights.iter().zip(groups) {
         for (k, &weight) in quad.iter().enumerate() {
             for (x, sum) in sums.iter_mut().enumerate() {

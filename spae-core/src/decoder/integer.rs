@@ -6,6 +6,8 @@
 //! the grid bias [h × w × channels] (i8), filled up with zeros; a convolution with one bias a channel (i32) and the quads
 //! of int8 weights [channels × taps × input quads]. `FORMAT.md` has the equations.
 
+use core::ops::Range;
+
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Arithmetic, Operation, Stage};
@@ -86,6 +88,10 @@ impl<'a> Weights<'a> {
     fn bias(&self, channel: usize) -> i32 {
         self.biases.get(channel).map_or(0, |bytes| i32::from_le_bytes(*bytes))
     }
+
+    fn scale(&self, channel: usize) -> Scale {
+        Scale { bias: self.bias(channel), shift: self.shift, multiplier: self.multiplier(channel) }
+    }
 }
 
 /// What the reader checks of one stage's constants.
@@ -159,7 +165,7 @@ impl Decoder<'_> {
         }
         let residual = stage.spec.residual.and_then(|residual| self.stages().get(usize::from(residual)));
         let residual = residual.map(|earlier| Residual {
-            row: before.get(earlier.ring_range(step.row)).unwrap_or(&[]).as_flattened(),
+            row: before.get(earlier.ring_range(step.row)).unwrap_or(&[]),
             zero_point: Weights::of(earlier, self.weights).zero_point,
         });
         tiles.convolve(step.row, residual, work, own);
@@ -199,8 +205,8 @@ fn input_row(
 /// The row of an earlier stage that is added.
 #[derive(Clone, Copy)]
 struct Residual<'a> {
-    /// [(width + 2) × channels, filled up to quads].
-    row: &'a [u8],
+    /// [(width + 2) × quads].
+    row: &'a [Quad],
     zero_point: u8,
 }
 
@@ -248,9 +254,9 @@ impl<'a> Tiles<'a> {
 
     /// A convolution's output row.
     fn convolve(&self, row: u16, residual: Option<Residual<'_>>, work: &mut [u32], own: &mut [Quad]) {
-        let Some(out) = ring_row(self.stage, row, own) else { return };
-        let (quads, weights) = (self.stage.input_quads(), self.weights);
-        let stride = self.stage.quads() * size_of::<Quad>();
+        let Some(out) = own.get_mut(self.own_range(row)) else { return };
+        let (quads, stride) = (self.stage.input_quads(), self.stage.quads());
+        let mut sums: Sums = Default::default();
         for (start, columns) in self.spans() {
             let rows = self.window(start, columns);
             if self.stage.spec.operation == Operation::Convolve3x3 {
@@ -259,21 +265,24 @@ impl<'a> Tiles<'a> {
                 let centre = rows[1].get(quads..).unwrap_or(&[]);
                 self.kernel.widen(&[centre], quads, quads, columns, work);
             }
+            let at = (start + 1) * stride;
+            let Some(out) = out.get_mut(at..) else { return };
+            let earlier = residual.map(|residual| residual.row.get(at..).unwrap_or(&[]));
             for first in (0..self.channels()).step_by(CHANNELS) {
                 let (taps, channels) = self.taps(first);
-                let mut sums: Sums = Default::default();
                 self.kernel.multiply(taps, channels, 1, work, &mut sums);
                 for (channel, sums) in (first..first + channels).zip(&sums[0]) {
-                    let (bias, multiplier) = (weights.bias(channel), weights.multiplier(channel));
-                    for (x, sum) in sums.iter().enumerate().take(columns) {
-                        let at = (start + x + 1) * stride + channel;
-                        let earlier = residual.map_or(0, |residual| {
-                            let value = residual.row.get(at).copied().unwrap_or(residual.zero_point);
-                            addend(i16::from(value) - i16::from(residual.zero_point), weights.residual)
-                        });
-                        if let Some(out) = out.get_mut(at) {
-                            *out = requantise(sum.wrapping_add(bias), weights.shift, multiplier, earlier);
+                    let scale = self.weights.scale(channel);
+                    let pixels = out.chunks_exact_mut(stride).zip(sums).take(columns);
+                    match (earlier, residual) {
+                        (Some(earlier), Some(Residual { zero_point, .. })) => {
+                            for ((pixel, sum), earlier) in pixels.zip(earlier.chunks_exact(stride)) {
+                                let value = earlier.as_flattened().get(channel).copied().unwrap_or(zero_point);
+                                let value = i16::from(value) - i16::from(zero_point);
+                                put(pixel, channel, scale.apply(*sum, addend(value, self.weights.residual)));
+                            }
                         }
+                        _ => pixels.for_each(|(pixel, sum)| put(pixel, channel, scale.apply(*sum, 0))),
                     }
                 }
             }
@@ -283,41 +292,69 @@ impl<'a> Tiles<'a> {
     /// An upsampling's output rows `row` and `row + 1`.
     /// `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b'] + bias` with a' = 2a, b' = 2b for column b of each 2 × 2 block.
     fn upsample(&self, row: u16, work: &mut [u32], own: &mut [Quad]) {
-        let (quads, weights) = (self.stage.input_quads(), self.weights);
-        let stride = self.stage.quads() * size_of::<Quad>();
+        let (quads, stride) = (self.stage.input_quads(), self.stage.quads());
+        let Ok(out) = own.get_disjoint_mut([self.own_range(row), self.own_range(row + 1)]) else { return };
+        let [mut upper, mut lower] = out.map(|row| row.get_mut(stride..).unwrap_or(&mut []));
+        let mut sums: Sums = Default::default();
         for (start, columns) in self.spans() {
             self.kernel.differences(self.window(start, columns), quads, columns, work);
+            let (Some((above, rest_above)), Some((below, rest_below))) = (
+                core::mem::take(&mut upper).split_at_mut_checked(2 * columns * stride),
+                core::mem::take(&mut lower).split_at_mut_checked(2 * columns * stride),
+            ) else {
+                return;
+            };
             for first in (0..self.channels()).step_by(CHANNELS) {
                 let (taps, channels) = self.taps(first);
-                let mut sums: Sums = Default::default();
                 self.kernel.multiply(taps, channels, kernel::SEGMENTS, work, &mut sums);
-                for a in 0..2 {
-                    // The pair may wrap around the ring, so each row is found on its own.
-                    let Some(out) = ring_row(self.stage, row + a as u16, own) else { return };
-                    for index in 0..channels {
-                        let channel = first + index;
-                        let (bias, multiplier) = (weights.bias(channel), weights.multiplier(channel));
-                        for x in 0..columns.min(MAX_COLUMNS) {
-                            let s = |p: usize, q: usize| sums[3 * p + q][index][x];
-                            let shared = s(1, 1).wrapping_add(s(2 * a, 1)).wrapping_add(bias);
-                            for b in 0..2 {
-                                let sum = shared.wrapping_add(s(1, 2 * b)).wrapping_add(s(2 * a, 2 * b));
-                                let at = (2 * (start + x) + b + 1) * stride + channel;
-                                if let Some(out) = out.get_mut(at) {
-                                    *out = requantise(sum, weights.shift, multiplier, 0);
-                                }
+                for index in 0..channels.min(CHANNELS) {
+                    let channel = first + index;
+                    let scale = self.weights.scale(channel);
+                    let blocks = above.chunks_exact_mut(2 * stride).zip(below.chunks_exact_mut(2 * stride));
+                    for (x, (above, below)) in blocks.enumerate().take(MAX_COLUMNS) {
+                        let s = |product: usize| sums[product][index][x];
+                        for (row, a) in [(above, 0), (below, 6)] {
+                            let shared = s(4).wrapping_add(s(a + 1));
+                            let (left, right) = row.split_at_mut(stride);
+                            for (pixel, b) in [(left, 0), (right, 2)] {
+                                let sum = shared.wrapping_add(s(3 + b)).wrapping_add(s(a + b));
+                                put(pixel, channel, scale.apply(sum, 0));
                             }
                         }
                     }
                 }
             }
+            (upper, lower) = (rest_above, rest_below);
         }
+    }
+
+    /// Where output row `row` stands among the rings from the stage's own on.
+    fn own_range(&self, row: u16) -> Range<usize> {
+        let range = self.stage.ring_range(row);
+        let start = range.start.saturating_sub(self.stage.ring_start);
+        start..start + range.len()
     }
 }
 
-/// Row `row` of `stage`, [(width + 2) × channels, filled up to quads]. `own`: the rings from `stage`'s on.
-fn ring_row<'r>(stage: &Stage, row: u16, own: &'r mut [Quad]) -> Option<&'r mut [u8]> {
-    let range = stage.ring_range(row);
-    let row = own.get_mut(range.start.checked_sub(stage.ring_start)?..)?.get_mut(..range.len())?;
-    Some(row.as_flattened_mut())
+/// How a channel's sums become activations.
+#[derive(Clone, Copy)]
+struct Scale {
+    bias: i32,
+    shift: u8,
+    multiplier: i32,
+}
+
+impl Scale {
+    #[inline(always)]
+    fn apply(self, sum: i32, addend: i64) -> u8 {
+        requantise(sum.wrapping_add(self.bias), self.shift, self.multiplier, addend)
+    }
+}
+
+/// Writes one channel of a pixel.
+#[inline(always)]
+fn put(pixel: &mut [Quad], channel: usize, value: u8) {
+    if let Some(place) = pixel.as_flattened_mut().get_mut(channel) {
+        *place = value;
+    }
 }

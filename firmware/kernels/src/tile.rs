@@ -1,4 +1,5 @@
-//! Which parts of weights and work a product of a tile reads; checked before any loop that does not check itself.
+//! What the kernels share: which parts of weights and work a product of a tile reads, checked before any loop that does
+//! not check itself; and the pixels around a pixel.
 
 use spae_core::kernel::integer::{Quad, SEGMENTS};
 
@@ -21,6 +22,20 @@ impl Shape {
         let inside = quads > 0 && quads * segments == depth && depth <= work.len() / words;
         inside.then_some(Self { segments, quads })
     }
+}
+
+/// The quads of the nine pixels around column `x` of a tile, row by row. `rows`: each pixel after pixel of `quads` quads.
+#[inline(always)]
+pub(crate) fn neighbourhood(rows: [&[Quad]; 3], x: usize, quads: usize) -> impl Iterator<Item = [&Quad; 9]> {
+    let [[a, b, c], [d, e, f], [g, h, i]] = rows.map(|row| {
+        let pixel = |x: usize| row.get(x * quads..).and_then(|pixels| pixels.get(..quads)).unwrap_or(&[]);
+        [pixel(x), pixel(x + 1), pixel(x + 2)]
+    });
+    let above = a.iter().zip(b).zip(c);
+    let at = d.iter().zip(e).zip(f);
+    let below = g.iter().zip(h).zip(i);
+    let nine = above.zip(at).zip(below);
+    nine.map(|((((a, b), c), ((d, e), f)), ((g, h), i))| [a, b, c, d, e, f, g, h, i])
 }
 
 #[cfg(test)]
