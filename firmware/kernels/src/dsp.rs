@@ -1,18 +1,18 @@
 //! Armv7E-M: two products an instruction.
 //!
-//! A tile is two columns. Bytes 0 and 2 of a quad become the lanes of one word and bytes 1 and 3 of another (UXTB16,
+//! A tile is two pairs of columns. Bytes 0 and 2 of a quad become the lanes of one word and bytes 1 and 3 of another (UXTB16,
 //! without and with rotation), for activations as they are spread out and for weights in the loop; the order of a sum
-//! does not matter. So `work` holds for each quad, and in it for each segment, four words: lanes 0, 2 and 1, 3 of column 0,
-//! then of column 1.
+//! does not matter. So `work` holds for each pair of columns, in it for each quad, and in that for each segment four words:
+//! lanes 0, 2 and 1, 3 of the left column, then of the right one.
 
-use spae_core::kernel::integer::{CHANNELS, Kernel, Quad, SEGMENTS, Sums};
+use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
 
 use crate::tile::{Shape, neighbourhood};
 
-const COLUMNS: usize = 2;
+const PAIRS: usize = MAX_COLUMNS / 2;
 
-/// Words of a quad of both columns.
-const WORDS: usize = 2 * COLUMNS;
+/// Words of a quad of a pair of columns.
+const WORDS: usize = 4;
 
 /// Loops for Armv7E-M.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,46 +20,40 @@ pub struct Dsp;
 
 impl Kernel for Dsp {
     fn columns(&self) -> usize {
-        COLUMNS
+        MAX_COLUMNS
     }
 
     fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-        let groups = work.as_chunks_mut::<WORDS>().0;
-        for (groups, row) in groups.chunks_exact_mut(span.max(1)).zip(rows) {
-            for x in 0..columns.min(COLUMNS) {
-                let quads = row.get(x * step..).unwrap_or(&[]);
-                for (group, quad) in groups.iter_mut().zip(quads) {
-                    [group[2 * x], group[2 * x + 1]] = lanes(*quad);
+        let pairs = pairs_mut::<1>(work, rows.len() * span);
+        for (pair, groups) in pairs.enumerate().take(columns.div_ceil(2)) {
+            for (groups, row) in groups.chunks_exact_mut(span.max(1)).zip(rows) {
+                let column = |x: usize| row.get(x * step..).and_then(|row| row.get(..span)).unwrap_or(&[]);
+                for (group, quad) in groups.iter_mut().zip(column(2 * pair)) {
+                    (group[0][0], group[0][1]) = (even(quad), odd(quad));
+                }
+                // The last tile may have an odd number of columns; what stands there is dropped.
+                for (group, quad) in groups.iter_mut().zip(column(2 * pair + 1)) {
+                    (group[0][2], group[0][3]) = (even(quad), odd(quad));
                 }
             }
         }
     }
 
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        let groups = work.as_chunks_mut::<{ SEGMENTS * WORDS }>().0;
-        for x in 0..columns.min(COLUMNS) {
-            for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
-                for half in 0..2 {
-                    let lanes = |quad: &Quad| lanes(*quad)[half];
-                    let mut put = |product: usize, value: u32| group[WORDS * product + 2 * x + half] = value;
-                    let centre = lanes(e);
-                    let (left, right) = (subtract(lanes(d), centre), subtract(lanes(f), centre));
-                    put(3, left);
-                    put(4, centre);
-                    put(5, right);
-                    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
-                        let r = lanes(r);
-                        put(first, subtract(subtract(lanes(corner), r), left));
-                        put(first + 1, subtract(r, centre));
-                        put(first + 2, subtract(subtract(lanes(other), r), right));
-                    }
-                }
+        for (pair, groups) in pairs_mut::<SEGMENTS>(work, quads).enumerate().take(columns.div_ceil(2)) {
+            for (group, pixels) in groups.iter_mut().zip(neighbourhood(rows, 2 * pair, quads)) {
+                spread(pixels.map(even), |product, value| group[product][0] = value);
+                spread(pixels.map(odd), |product, value| group[product][1] = value);
+            }
+            for (group, pixels) in groups.iter_mut().zip(neighbourhood(rows, 2 * pair + 1, quads)) {
+                spread(pixels.map(even), |product, value| group[product][2] = value);
+                spread(pixels.map(odd), |product, value| group[product][3] = value);
             }
         }
     }
 
     fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        match Shape::new(weights, channels, segments, work, WORDS) {
+        match Shape::new(weights, channels, segments, work, PAIRS * WORDS) {
             Some(Shape { segments: 1, quads }) => multiply::<1>(weights, channels, quads, work, sums),
             Some(Shape { segments: SEGMENTS, quads }) => multiply::<SEGMENTS>(weights, channels, quads, work, sums),
             _ => {}
@@ -67,27 +61,54 @@ impl Kernel for Dsp {
     }
 }
 
-/// The shape has been checked.
+/// What an upsampling multiplies, of two lanes of the nine pixels around one.
+#[inline(always)]
+fn spread([a, b, c, d, centre, f, g, h, i]: [u32; 9], mut put: impl FnMut(usize, u32)) {
+    let (left, right) = (subtract(d, centre), subtract(f, centre));
+    put(3, left);
+    put(4, centre);
+    put(5, right);
+    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
+        put(first, subtract(subtract(corner, r), left));
+        put(first + 1, subtract(r, centre));
+        put(first + 2, subtract(subtract(other, r), right));
+    }
+}
+
+/// For each pair of columns `quads` times `N` segments.
+#[inline(always)]
+fn pairs_mut<const N: usize>(work: &mut [u32], quads: usize) -> impl Iterator<Item = &mut [[[u32; WORDS]; N]]> {
+    work.as_chunks_mut().0.as_chunks_mut().0.chunks_exact_mut(quads.max(1))
+}
+
+/// The shape has been checked: `weights` is [channels × N × quads], `work` at least [pairs × quads × N × words].
 fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
-    if channels == CHANNELS {
+    for (pair, work) in work.chunks_exact(quads * N * WORDS).enumerate().take(PAIRS) {
+        let (left, right) = (2 * pair, 2 * pair + 1);
         for (segment, sums) in sums.iter_mut().enumerate().take(N) {
-            let [first, second] = two_channels::<N>(weights, segment, quads, work);
-            [sums[0][0], sums[0][1]] = first;
-            [sums[1][0], sums[1][1]] = second;
-        }
-    } else {
-        for (segment, sums) in sums.iter_mut().enumerate().take(N) {
-            [sums[0][0], sums[0][1]] = one_channel::<N>(weights, segment, quads, work);
+            if channels == CHANNELS {
+                let [first, second] = two_channels::<N>(weights, segment, quads, work);
+                [sums[0][left], sums[0][right]] = first;
+                [sums[1][left], sums[1][right]] = second;
+            } else {
+                [sums[0][left], sums[0][right]] = one_channel::<N>(weights, segment, quads, work);
+            }
         }
     }
 }
 
-/// Bytes 0 and 2, and bytes 1 and 3.
+const LOW_BYTES: u32 = 0x00FF_00FF;
+
+/// Bytes 0 and 2.
 #[inline(always)]
-fn lanes(quad: Quad) -> [u32; 2] {
-    const LOW: u32 = 0x00FF_00FF;
-    let word = u32::from_le_bytes(quad);
-    [word & LOW, word >> 8 & LOW]
+fn even(quad: &Quad) -> u32 {
+    u32::from_le_bytes(*quad) & LOW_BYTES
+}
+
+/// Bytes 1 and 3.
+#[inline(always)]
+fn odd(quad: &Quad) -> u32 {
+    u32::from_le_bytes(*quad) >> 8 & LOW_BYTES
 }
 
 /// Differences of both 16-bit lanes.
@@ -110,7 +131,7 @@ fn subtract(a: u32, b: u32) -> u32 {
     }
 }
 
-/// Sums of segment `segment` of `N` of two channels at both columns, `[channel][column]`. The shape has been checked:
+/// Sums of segment `segment` of `N` of two channels at a pair of columns, `[channel][column]`. The shape has been checked:
 /// `weights` is [2 × N × quads], `work` at least [quads × N × 4].
 #[inline(always)]
 fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 2]; 2] {
@@ -239,7 +260,7 @@ fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, w
 /// What the loops in assembly do, for one channel.
 #[cfg(not(processor = "armv7em"))]
 fn emulated<const N: usize>(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 2] {
-    let mut sums = [0i32; COLUMNS];
+    let mut sums = [0i32; 2];
     let groups = work.as_chunks::<WORDS>().0[segment..].iter().step_by(N);
     for (quad, group) in weights.iter().zip(groups) {
         for (x, sum) in sums.iter_mut().enumerate() {
