@@ -34,9 +34,12 @@ impl<'a> Model<'a> {
         let lexicon = Lexicon::read(sections.section(Kind::Lexicon))?;
         let codebook = Codebook::read(sections.section(Kind::Codebook))?;
         let weights = sections.section(Kind::Weights);
-        let decoder = Decoder::read(sections.version(), pyramid.grid(), sections.section(Kind::Decoder), weights)?;
         let provenance = core::str::from_utf8(sections.section(Kind::Provenance))
             .map_err(|error| FormatError::ProvenanceNotUtf8 { at: error.valid_up_to() })?;
+        let (version, decoder) = (sections.version(), Decoder::EMPTY);
+        let mut model = Self { pyramid, lexicon, codebook, decoder, provenance, version };
+        model.decoder.fill(version, pyramid.grid(), sections.section(Kind::Decoder), weights)?;
+        let decoder = &model.decoder;
         if lexicon.len() != codebook.row_count() {
             return Err(FormatError::RowCount { words: lexicon.len(), rows: codebook.row_count() });
         }
@@ -46,7 +49,6 @@ impl<'a> Model<'a> {
         if decoder.arithmetic() == Arithmetic::Integer && codebook.encoding() != RowEncoding::Int8 {
             return Err(FormatError::IntegerRows);
         }
-        let model = Self { pyramid, lexicon, codebook, decoder, provenance, version: sections.version() };
         let (stated, derived) = (sections.scratch_bytes(), model.scratch_len() * size_of::<u32>());
         if stated as usize != derived {
             return Err(FormatError::ScratchBytes { stated, derived });

@@ -43,8 +43,8 @@ impl<'p, 's> Places<'p, 's> {
         if self.pyramid.position(layer, index).is_none() {
             return;
         }
-        let at = self.pyramid.tokens_before(layer) + index;
-        if let Some(place) = self.ids.chunks_exact_mut(self.size).nth(at) {
+        let at = (self.pyramid.tokens_before(layer) + index) * self.size;
+        if let Some(place) = self.ids.get_mut(at..at + self.size) {
             place.iter_mut().zip(id.to_le_bytes()).for_each(|(byte, value)| *byte = value);
         }
     }

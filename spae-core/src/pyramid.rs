@@ -129,11 +129,10 @@ impl Pyramid {
         if index >= shape.area() {
             return None;
         }
-        let (i, j) = (index / usize::from(shape.width), index % usize::from(shape.width));
-        Some(Position {
-            row: cell_centre(i as u16, self.grid.height / shape.height),
-            column: cell_centre(j as u16, self.grid.width / shape.width),
-        })
+        let i = index.checked_div(usize::from(shape.width))?;
+        let j = index - i * usize::from(shape.width);
+        let (r, s) = self.ratios(shape);
+        Some(Position { row: cell_centre(i as u16, r), column: cell_centre(j as u16, s) })
     }
 
     /// The positions of layer `layer`, row-major (Eq. 1). Empty where there is no such layer.
@@ -149,8 +148,8 @@ impl Pyramid {
         if at.row >= self.grid.height || at.column >= self.grid.width {
             return None;
         }
-        let (r, s) = (self.grid.height / shape.height, self.grid.width / shape.width);
-        Some(Position { row: cell_centre(at.row / r, r), column: cell_centre(at.column / s, s) })
+        let (r, s) = self.ratios(shape);
+        Some(Position { row: cell_centre(quotient(at.row, r), r), column: cell_centre(quotient(at.column, s), s) })
     }
 
     /// Which token (row-major) of layer `layer` sits at `at`, if one does: the inverse of [`position`](Self::position).
@@ -159,8 +158,13 @@ impl Pyramid {
             return None;
         }
         let shape = self.layers().get(layer)?;
-        let (i, j) = (at.row / (self.grid.height / shape.height), at.column / (self.grid.width / shape.width));
-        Some(usize::from(i) * usize::from(shape.width) + usize::from(j))
+        let (r, s) = self.ratios(*shape);
+        Some(usize::from(quotient(at.row, r)) * usize::from(shape.width) + usize::from(quotient(at.column, s)))
+    }
+
+    /// Rows and columns of the grid for one of a layer of `shape`.
+    fn ratios(&self, shape: Shape) -> (u16, u16) {
+        (quotient(self.grid.height, shape.height), quotient(self.grid.width, shape.width))
     }
 
     /// Row-major number of a position on the grid.
@@ -171,6 +175,14 @@ impl Pyramid {
     /// How many of the first `layers` layers put a token at `at`: Eq. 3's denominator.
     pub fn tokens_at(&self, layers: usize, at: Position) -> usize {
         (0..layers.min(self.layers().len())).filter(|&layer| self.cell(layer, at) == Some(at)).count()
+    }
+}
+
+/// A quotient that cannot panic: the divisors here have been checked, but the compiler does not know.
+const fn quotient(a: u16, b: u16) -> u16 {
+    match a.checked_div(b) {
+        Some(quotient) => quotient,
+        None => 0,
     }
 }
 

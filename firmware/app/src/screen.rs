@@ -97,14 +97,15 @@ fn draw_pyramid<D: DrawTarget<Color = Gray4>>(
     const GAP: u32 = 3;
     let columns: u32 = pyramid.layers().iter().map(|layer| u32::from(layer.width)).sum();
     let gaps = GAP * (pyramid.layers().len() as u32 - 1);
-    let cell = (ROOM.saturating_sub(gaps) / columns).clamp(1, 3);
+    let cell = ROOM.saturating_sub(gaps).checked_div(columns).unwrap_or(0).clamp(1, 3);
     let mut left = MARGIN;
     let mut before = 0;
     for layer in pyramid.layers() {
         let (height, width) = (usize::from(layer.height), usize::from(layer.width));
         let top = HALF as i32 - MARGIN - (height as u32 * cell) as i32;
         for index in 0..layer.area() {
-            let (row, column) = (index / width, index % width);
+            let row = index.checked_div(width).unwrap_or(0);
+            let column = index - row * width;
             let corner = Point::new(left, top) + Point::new(column as i32, row as i32) * cell as i32;
             let grey = if before + index < places { 13 } else { 3 };
             target.fill_solid(&Rectangle::new(corner, Size::new_equal(cell)), Gray4::new(grey))?;
@@ -144,9 +145,12 @@ impl TextBuffer {
 
 impl Write for TextBuffer {
     fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        for c in s.chars() {
+        // Character by character, so that a text too long ends with a whole one.
+        for (at, c) in s.char_indices() {
+            let bytes = s.as_bytes().iter().skip(at).take(c.len_utf8());
             let end = self.length + c.len_utf8();
-            c.encode_utf8(self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?);
+            let room = self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?;
+            room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             self.length = end;
         }
         Ok(())

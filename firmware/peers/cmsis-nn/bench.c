@@ -50,7 +50,7 @@ static const Network NETWORKS[] = {
 /* The largest of any layer above. */
 enum {
     MAX_CHANNELS = 40,
-    MAX_WEIGHTS = 40 * TAPS * 24,
+    MAX_WEIGHTS = 32 * TAPS * 32,
     MAX_OUTPUT = 64 * 64 * 16,
     MAX_DOUBLED = 64 * 64 * 24,
     MAX_FIRST_OUTPUT = 16 * 16 * 32,
@@ -356,6 +356,16 @@ static void check_output(const Layer *layer)
 
 /* ---- The benchmark ---------------------------------------------------------------------------------------------- */
 
+static bool fits(const Network *network, const Layer *layer)
+{
+    const int32_t pixels = layer->side * layer->side;
+    const int32_t weight_count = layer->kind == ADD ? 0 : layer->out_channels * TAPS * layer->in_channels;
+    return layer->out_channels <= MAX_CHANNELS && weight_count <= MAX_WEIGHTS &&
+           pixels * layer->out_channels <= MAX_OUTPUT &&
+           (layer->kind != UP || pixels * layer->in_channels <= MAX_DOUBLED) &&
+           (layer != network->layers || pixels * layer->out_channels <= MAX_FIRST_OUTPUT);
+}
+
 static void run_layer(const Network *network, const Layer *layer)
 {
     static const char *const KIND_NAMES[] = {[CONV] = "conv", [UP] = "up", [ADD] = "add"};
@@ -363,6 +373,9 @@ static void run_layer(const Network *network, const Layer *layer)
     int32_t macs = 0;
     int32_t context_size = 0;
     uint32_t ticks;
+    if (!fits(network, layer)) {
+        fail("a layer is larger than its buffers");
+    }
     if (layer->kind == ADD) {
         ticks = timed_add(layer);
     } else {

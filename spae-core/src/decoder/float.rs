@@ -77,13 +77,13 @@ fn input_row<W: Weight>(
         let at = usize::from(row) * width + usize::from(column);
         let value = average.value(Position { row, column }, complete).unwrap_or(&[]);
         let biases = biases.get(at * channels..).unwrap_or(&[]);
-        for (channel, (out, bias)) in out.chunks_exact_mut(stage.stride()).zip(biases).enumerate() {
+        for (channel, (out, bias)) in out.chunks_exact_mut(stage.stride().max(1)).zip(biases).enumerate() {
             if let Some(out) = out.get_mut(usize::from(column) + 1) {
                 *out = value.get(channel).copied().unwrap_or(0.0) + bias.value();
             }
         }
     }
-    for out in out.chunks_exact_mut(stage.stride()) {
+    for out in out.chunks_exact_mut(stage.stride().max(1)) {
         stage.spec.activation.apply(interior_mut(out));
     }
 }
@@ -144,7 +144,7 @@ fn convolve_channels<W: Weight, const N: usize>(
     let taps_len = usize::from(stage.inputs) * operation.taps();
     let mut taps: [&[W]; N] = [&[]; N];
     let rest = weights.taps.get(first * taps_len..).unwrap_or(&[]);
-    for (taps, stored) in taps.iter_mut().zip(rest.chunks_exact(taps_len)) {
+    for (taps, stored) in taps.iter_mut().zip(rest.chunks_exact(taps_len.max(1))) {
         *taps = stored;
     }
     let biases: [f32; N] = core::array::from_fn(|channel| weights.bias(first + channel));
@@ -154,8 +154,8 @@ fn convolve_channels<W: Weight, const N: usize>(
             Operation::Convolve1x1 => kernel::convolve_1x1(taps, window, start, &mut sums),
             _ => kernel::convolve_3x3(taps, window, start, &mut sums),
         }
-        let mut residual = residual.chunks_exact(stage.stride());
-        for (out, sums) in out.chunks_exact_mut(stage.stride()).zip(&mut sums) {
+        let mut residual = residual.chunks_exact(stage.stride().max(1));
+        for (out, sums) in out.chunks_exact_mut(stage.stride().max(1)).zip(&mut sums) {
             if let Some(residual) = residual.next() {
                 let earlier = interior(residual).get(start..).unwrap_or(&[]);
                 sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum += earlier);
@@ -189,7 +189,7 @@ fn upsample_rows<W: Weight>(
                 for a in 0..2 {
                     // The pair may wrap around the ring, so each row is found on its own.
                     let out = ring_row(stage, row + a, own).unwrap_or(&mut []);
-                    let out = out.chunks_exact_mut(stage.stride()).nth(channel).unwrap_or(&mut []);
+                    let out = out.chunks_exact_mut(stage.stride().max(1)).nth(channel).unwrap_or(&mut []);
                     let out = interior_mut(out).get_mut(2 * start..).unwrap_or(&mut []);
                     let length = out.len().min(2 * LANES);
                     let out = out.get_mut(..length).unwrap_or(&mut []);
@@ -215,7 +215,7 @@ fn upsample_block<W: Weight>(
 ) {
     sums.fill([[0.0; LANES]; UPSAMPLE_PRODUCTS]);
     let mut taps = taps
-        .chunks_exact(UPSAMPLE_PRODUCTS * channels)
+        .chunks_exact((UPSAMPLE_PRODUCTS * channels).max(1))
         .map(|taps| taps.get(UPSAMPLE_PRODUCTS * first..).unwrap_or(&[]));
     let mut channel = 0;
     while let Some(of_one) = taps.next() {

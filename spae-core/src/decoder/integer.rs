@@ -113,7 +113,7 @@ pub(super) fn check(stage: &Stage, all: &[u8]) -> Result<(), StageFault> {
         weights.quads.as_flattened().get(bias..).unwrap_or(&[]).iter().all(|&byte| byte == 0)
     } else {
         let used = usize::from(stage.inputs) % size_of::<Quad>();
-        let last_quads = weights.quads.chunks_exact(stage.input_quads()).filter_map(|quads| quads.last());
+        let last_quads = weights.quads.chunks_exact(stage.input_quads().max(1)).filter_map(|quads| quads.last());
         used == 0 || last_quads.flat_map(|quad| quad.iter().skip(used)).all(|&byte| byte == 0)
     };
     if filled_up { Ok(()) } else { Err(StageFault::Reserved) }
@@ -147,7 +147,8 @@ impl Decoder<'_> {
         let Some((source, (before, own))) = before.zip(rings.split_at_mut_checked(stage.ring_start)) else {
             return input_row(stage, weights, step.row, codebook, places, complete, rings);
         };
-        let Some((work, blank)) = work.split_at_mut_checked(work.len() - blank_len(self.stages())) else { return };
+        let tile = work.len().saturating_sub(blank_len(self.stages()));
+        let Some((work, blank)) = work.split_at_mut_checked(tile) else { return };
         let blank: &mut [Quad] = bytemuck::try_cast_slice_mut(blank).unwrap_or(&mut []);
         let source_weights = Weights::of(source, self.weights);
         let operation = stage.spec.operation;
@@ -184,7 +185,7 @@ fn input_row(
 ) {
     let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
     let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
-    for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads()).skip(1)) {
+    for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads().max(1)).skip(1)) {
         let (count, ids) = places.words(Position { row, column }, complete);
         let mut rows: [&[u8]; MAX_LAYERS] = [&[]; MAX_LAYERS];
         for (row, &id) in rows.iter_mut().zip(&ids).take(count) {
@@ -255,7 +256,7 @@ impl<'a> Tiles<'a> {
     /// A convolution's output row.
     fn convolve(&self, row: u16, residual: Option<Residual<'_>>, work: &mut [u32], own: &mut [Quad]) {
         let Some(out) = own.get_mut(self.own_range(row)) else { return };
-        let (quads, stride) = (self.stage.input_quads(), self.stage.quads());
+        let (quads, stride) = (self.stage.input_quads(), self.stage.quads().max(1));
         let mut sums: Sums = Default::default();
         for (start, columns) in self.spans() {
             let rows = self.window(start, columns);
@@ -292,7 +293,7 @@ impl<'a> Tiles<'a> {
     /// An upsampling's output rows `row` and `row + 1`.
     /// `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b'] + bias` with a' = 2a, b' = 2b for column b of each 2 × 2 block.
     fn upsample(&self, row: u16, work: &mut [u32], own: &mut [Quad]) {
-        let (quads, stride) = (self.stage.input_quads(), self.stage.quads());
+        let (quads, stride) = (self.stage.input_quads(), self.stage.quads().max(1));
         let Ok(out) = own.get_disjoint_mut([self.own_range(row), self.own_range(row + 1)]) else { return };
         let [mut upper, mut lower] = out.map(|row| row.get_mut(stride..).unwrap_or(&mut []));
         let mut sums: Sums = Default::default();
@@ -310,12 +311,13 @@ impl<'a> Tiles<'a> {
                 for index in 0..channels.min(CHANNELS) {
                     let channel = first + index;
                     let scale = self.weights.scale(channel);
-                    let blocks = above.chunks_exact_mut(2 * stride).zip(below.chunks_exact_mut(2 * stride));
+                    let block = (2 * stride).max(1);
+                    let blocks = above.chunks_exact_mut(block).zip(below.chunks_exact_mut(block));
                     for (x, (above, below)) in blocks.enumerate().take(MAX_COLUMNS) {
                         let s = |product: usize| sums[product][index][x];
                         for (row, a) in [(above, 0), (below, 6)] {
                             let shared = s(4).wrapping_add(s(a + 1));
-                            let (left, right) = row.split_at_mut(stride);
+                            let Some((left, right)) = row.split_at_mut_checked(stride) else { return };
                             for (pixel, b) in [(left, 0), (right, 2)] {
                                 let sum = shared.wrapping_add(s(3 + b)).wrapping_add(s(a + b));
                                 put(pixel, channel, scale.apply(sum, 0));

@@ -65,6 +65,16 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
+    /// A decoder without stages, to be filled.
+    pub(crate) const EMPTY: Self = Self {
+        arithmetic: Arithmetic::Float,
+        stages: [Stage::EMPTY; MAX_STAGES],
+        stage_count: 0,
+        weights: &[],
+        rings_len: 0,
+        work_len: 0,
+    };
+
     /// Checks the decoder's section of a file of `version` and that the weights' section is exactly as long as its stages
     /// need.
     ///
@@ -72,95 +82,113 @@ impl<'a> Decoder<'a> {
     /// If a stage is unknown, misplaced, too wide, or adds a stage of another shape; if weights are missing, left over
     /// or not finite, or an integer stage's constants out of range.
     pub fn read(version: u16, grid: Shape, section: &[u8], weights: &'a [u8]) -> Result<Self, FormatError> {
+        let mut decoder = Decoder::EMPTY;
+        decoder.fill(version, grid, section, weights)?;
+        Ok(decoder)
+    }
+
+    /// As [`read`](Self::read), in place: a decoder takes a kilobyte, which a small stack has once.
+    pub(crate) fn fill(
+        &mut self,
+        version: u16,
+        grid: Shape,
+        section: &[u8],
+        weights: &'a [u8],
+    ) -> Result<(), FormatError> {
         let mut cursor = Cursor::new(Kind::Decoder, section);
         let count = cursor.u16()?;
         if count == 0 || usize::from(count) > MAX_STAGES {
             return Err(FormatError::StageCount { got: count });
         }
         // Version 1 had no integers.
-        let arithmetic = match if version == 1 { 0 } else { cursor.u16()? } {
+        self.arithmetic = match if version == 1 { 0 } else { cursor.u16()? } {
             0 => Arithmetic::Float,
             1 => Arithmetic::Integer,
             got => return Err(FormatError::Arithmetic { got }),
         };
-        let mut specs = [Stage::EMPTY.spec; MAX_STAGES];
-        for (index, spec) in specs.iter_mut().take(usize::from(count)).enumerate() {
+        for index in 0..usize::from(count) {
             let fault = |fault| FormatError::Stage { index, fault };
             let operation = usize::from(cursor.u8()?);
-            spec.operation = *Operation::ALL.get(operation).ok_or(fault(StageFault::UnknownOperation))?;
-            spec.activation = match cursor.u8()? {
+            let operation = *Operation::ALL.get(operation).ok_or(fault(StageFault::UnknownOperation))?;
+            let activation = match cursor.u8()? {
                 0 => Activation::Identity,
                 1 => Activation::Relu,
                 _ => return Err(fault(StageFault::UnknownActivation)),
             };
-            spec.residual = Some(cursor.u8()?).filter(|&residual| residual != NO_RESIDUAL);
+            let residual = Some(cursor.u8()?).filter(|&residual| residual != NO_RESIDUAL);
             if cursor.u8()? != 0 {
                 return Err(fault(StageFault::Reserved));
             }
-            spec.channels = cursor.u16()?;
+            let channels = cursor.u16()?;
+            self.push(grid, StageSpec { operation, activation, residual, channels }).map_err(fault)?;
         }
         cursor.finish()?;
-        let mut decoder = Self::plan(arithmetic, grid, specs.get(..usize::from(count)).unwrap_or(&[]))?;
-        let expected = decoder.weights_bytes();
+        self.lay_out()?;
+        let expected = self.weights_bytes();
         if weights.len() != expected {
             return Err(FormatError::WeightsLength { expected, got: weights.len() });
         }
-        match arithmetic {
+        match self.arithmetic {
             Arithmetic::Float if !all_finite_f16(weights) => {
                 return Err(FormatError::NotFinite { section: Kind::Weights });
             }
             Arithmetic::Float => {}
             Arithmetic::Integer => {
-                for (index, stage) in decoder.stages().iter().enumerate() {
+                for (index, stage) in self.stages().iter().enumerate() {
                     integer::check(stage, weights).map_err(|fault| FormatError::Stage { index, fault })?;
                 }
             }
         }
-        decoder.weights = weights;
+        self.weights = weights;
+        Ok(())
+    }
+
+    /// The shapes, rings and lengths of a list of stages, without weights.
+    pub(crate) fn plan(arithmetic: Arithmetic, grid: Shape, specs: &[StageSpec]) -> Result<Self, FormatError> {
+        let mut decoder = Self { arithmetic, ..Decoder::EMPTY };
+        for (index, &spec) in specs.iter().enumerate() {
+            decoder.push(grid, spec).map_err(|fault| FormatError::Stage { index, fault })?;
+        }
+        decoder.lay_out()?;
         Ok(decoder)
     }
 
-    /// Derives shapes, rings and lengths from a list of stages. The decoder has no weights yet.
-    pub(crate) fn plan(
-        arithmetic: Arithmetic,
-        grid: Shape,
-        specs: &[StageSpec],
-    ) -> Result<Decoder<'static>, FormatError> {
-        let mut stages = [Stage::EMPTY; MAX_STAGES];
-        for (index, &spec) in specs.iter().enumerate() {
-            let fault = |fault| FormatError::Stage { index, fault };
-            let (before, rest) = stages.split_at_mut_checked(index).ok_or(fault(StageFault::TooMany))?;
-            let slot = rest.first_mut().ok_or(fault(StageFault::TooMany))?;
-            let (inputs, source, weights_start) = before
-                .last()
-                .map_or((0, grid, 0), |source| (source.spec.channels, source.shape, source.weights_end(arithmetic)));
-            let factor = spec.operation.rows();
-            if (index == 0) != (spec.operation == Operation::Input) {
-                return Err(fault(StageFault::InputPlace));
-            }
-            if spec.channels == 0 || spec.channels > MAX_CHANNELS {
-                return Err(fault(StageFault::Channels));
-            }
-            let shape = Shape::new(source.height * factor, source.width * factor);
-            if shape.height.max(shape.width) > MAX_PICTURE_SIDE {
-                return Err(fault(StageFault::PictureSide));
-            }
-            if let Some(residual) = spec.residual {
-                let earlier = before.get(usize::from(residual)).ok_or(fault(StageFault::ResidualPlace))?;
-                if earlier.shape != shape || earlier.spec.channels != spec.channels || factor != 1 {
-                    return Err(fault(StageFault::ResidualShape));
-                }
-            }
-            *slot = Stage { spec, inputs, shape, weights_start, ..Stage::EMPTY };
+    /// Derives what follows from a stage's place behind those before it.
+    fn push(&mut self, grid: Shape, spec: StageSpec) -> Result<(), StageFault> {
+        let arithmetic = self.arithmetic;
+        let (before, rest) = self.stages.split_at_mut_checked(self.stage_count).ok_or(StageFault::TooMany)?;
+        let slot = rest.first_mut().ok_or(StageFault::TooMany)?;
+        let (inputs, source, weights_start) = before
+            .last()
+            .map_or((0, grid, 0), |source| (source.spec.channels, source.shape, source.weights_end(arithmetic)));
+        let factor = spec.operation.rows();
+        if before.is_empty() != (spec.operation == Operation::Input) {
+            return Err(StageFault::InputPlace);
         }
-        let stage_count = specs.len();
-        let mut decoder = Decoder { arithmetic, stages, stage_count, weights: &[], rings_len: 0, work_len: 0 };
-        match decoder.stages().last() {
-            Some(last) if matches!(last.spec.channels, 1 | 3) => {}
-            _ => return Err(FormatError::PictureChannels),
+        if spec.channels == 0 || spec.channels > MAX_CHANNELS {
+            return Err(StageFault::Channels);
         }
-        decoder.size_rings()?;
-        Ok(decoder)
+        let shape = Shape::new(source.height * factor, source.width * factor);
+        if shape.height.max(shape.width) > MAX_PICTURE_SIDE {
+            return Err(StageFault::PictureSide);
+        }
+        if let Some(residual) = spec.residual {
+            let earlier = before.get(usize::from(residual)).ok_or(StageFault::ResidualPlace)?;
+            if earlier.shape != shape || earlier.spec.channels != spec.channels || factor != 1 {
+                return Err(StageFault::ResidualShape);
+            }
+        }
+        *slot = Stage { spec, inputs, shape, weights_start, ..Stage::EMPTY };
+        self.stage_count += 1;
+        Ok(())
+    }
+
+    /// Checks the last stage and sizes the rings.
+    fn lay_out(&mut self) -> Result<(), FormatError> {
+        match self.stages().last() {
+            Some(last) if matches!(last.spec.channels, 1 | 3) => self.size_rings(),
+            _ => Err(FormatError::PictureChannels),
+        }
     }
 
     /// Bytes of all weights.

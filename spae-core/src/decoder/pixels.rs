@@ -34,7 +34,7 @@ impl<'a> PixelRow<'a> {
     /// One channel's pixels from the left.
     pub fn channel(&self, channel: usize) -> impl ExactSizeIterator<Item = u8> + use<'a> {
         let (floats, quads): (&[f32], &[Quad]) = match self.values {
-            Values::Float(planes) => (planes.chunks_exact(self.width + 2).nth(channel).unwrap_or(&[]), &[]),
+            Values::Float(planes) => (planes.chunks_exact((self.width + 2).max(1)).nth(channel).unwrap_or(&[]), &[]),
             Values::Integer(pixels) => (&[], pixels),
         };
         (0..self.width).map(move |x| match floats.get(x + 1) {

@@ -139,7 +139,7 @@ impl<'a> Sections<'a> {
             if computed != checksum {
                 return Err(FormatError::SectionChecksum { section: kind, expected: checksum, got: computed });
             }
-            let (content, padding) = bytes.split_at(length as usize);
+            let (content, padding) = bytes.split_at_checked(length as usize).unwrap_or((bytes, &[]));
             if padding.iter().any(|&byte| byte != 0) {
                 return Err(FormatError::Padding { section: kind });
             }

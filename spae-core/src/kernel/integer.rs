@@ -70,7 +70,7 @@ impl Kernel for Portable {
     fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
         let depth = rows.len() * span;
         for (x, column) in columns_mut(work, depth).take(columns).enumerate() {
-            for (segment, row) in column.chunks_exact_mut(4 * span.max(1)).zip(rows) {
+            for (segment, row) in column.chunks_exact_mut((4 * span).max(1)).zip(rows) {
                 let source = row.get(x * step..).unwrap_or(&[]).as_flattened();
                 segment.iter_mut().zip(source).for_each(|(lane, &value)| *lane = i16::from(value));
             }
@@ -88,7 +88,7 @@ impl Kernel for Portable {
                     .as_flattened()
             };
             let centre = at(1, 1);
-            for (product, lanes) in column.chunks_exact_mut(4 * quads.max(1)).enumerate() {
+            for (product, lanes) in column.chunks_exact_mut((4 * quads).max(1)).enumerate() {
                 let (p, q) = (product / 3, product % 3);
                 match (p, q) {
                     (1, 1) => lanes.iter_mut().zip(centre).for_each(|(lane, &c)| *lane = i16::from(c)),
@@ -137,7 +137,7 @@ impl Kernel for Portable {
 #[inline]
 fn columns_mut(work: &mut [u32], quads: usize) -> impl Iterator<Item = &mut [i16]> {
     let lanes: &mut [i16] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
-    lanes.chunks_exact_mut(4 * quads.max(1))
+    lanes.chunks_exact_mut((4 * quads).max(1))
 }
 
 #[inline]
