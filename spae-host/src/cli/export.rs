@@ -74,7 +74,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let tokenizer = Tokenizer::load(&arguments.run)?;
     let is_packed = tokenizer.origin.file_name() == Some(tokenizer::WEIGHTS.as_ref());
     let progress = if is_packed { None } else { Some(Checkpoint::load(&tokenizer.origin)?.progress) };
-    let mut bytes = export::export(&tokenizer, rows, &export::provenance(&tokenizer, progress.as_ref())?)?;
+    // A model folder's file says where it comes from; its weights alone do not.
+    let beside = tokenizer.origin.with_file_name(model_file::FILE_NAME);
+    let provenance = if is_packed && beside.is_file() {
+        ModelFile::open(&beside)?.model()?.provenance().to_owned()
+    } else {
+        export::provenance(&tokenizer, progress.as_ref())?
+    };
+    let mut bytes = export::export(&tokenizer, rows, &provenance)?;
     if let Weights::Int8 = arguments.weights {
         let data = arguments.data.as_ref().context("--weights int8 measures activations on pictures: give --data D")?;
         let file = ModelFile::new(tokenizer.origin.clone(), bytes)?;
