@@ -1,7 +1,7 @@
 //! The codebook's rows as the device stores them: one vector a word, `V × d`, after the learned projection and the
 //! decoder's first 1×1 layer (averaging is linear, so that layer folds into the table).
 //!
-//! Rows are int8 with one f32 scale a column, or f16. `FORMAT.md` has the bytes.
+//! Rows are int8 or int4 with one f32 scale a column, or f16. `FORMAT.md` has the bytes.
 
 use crate::error::FormatError;
 use crate::format::{Cursor, Emitter, Kind, u32_at};
@@ -18,6 +18,19 @@ pub enum RowEncoding {
     Int8,
     /// IEEE 754 binary16.
     F16,
+    /// Four signed bits an element, times the column's scale; a row takes whole bytes.
+    Int4,
+}
+
+impl RowEncoding {
+    /// Bytes of a row of `width` elements.
+    const fn row_len(self, width: usize) -> usize {
+        match self {
+            Self::Int8 => width,
+            Self::F16 => 2 * width,
+            Self::Int4 => width.div_ceil(2),
+        }
+    }
 }
 
 /// The rows of a model, read in place.
@@ -26,7 +39,7 @@ pub struct Codebook<'a> {
     encoding: RowEncoding,
     width: u16,
     row_count: u32,
-    /// f32 × width for int8, empty for f16.
+    /// f32 × width for integers, empty for f16.
     scales: &'a [u8],
     rows: &'a [u8],
 }
@@ -42,6 +55,7 @@ impl<'a> Codebook<'a> {
         let encoding = match cursor.u16()? {
             0 => RowEncoding::Int8,
             1 => RowEncoding::F16,
+            2 => RowEncoding::Int4,
             got => return Err(FormatError::RowEncoding { got }),
         };
         let width = cursor.u16()?;
@@ -50,16 +64,14 @@ impl<'a> Codebook<'a> {
         }
         let row_count = cursor.u32()?;
         // At most 2²⁰ words are accepted by the lexicon; a longer table ends in the check of the two counts.
-        let elements = (row_count as usize).saturating_mul(usize::from(width));
-        let (scales, rows) = match encoding {
-            RowEncoding::Int8 => (cursor.take(4 * usize::from(width))?, cursor.take(elements)?),
-            RowEncoding::F16 => (&[][..], cursor.take(elements.saturating_mul(2))?),
-        };
+        let bytes = (row_count as usize).saturating_mul(encoding.row_len(usize::from(width)));
+        let scales = if encoding == RowEncoding::F16 { 0 } else { 4 * usize::from(width) };
+        let (scales, rows) = (cursor.take(scales)?, cursor.take(bytes)?);
         cursor.finish()?;
         let codebook = Self { encoding, width, row_count, scales, rows };
         let finite = match encoding {
-            RowEncoding::Int8 => (0..usize::from(width)).all(|column| codebook.scale(column).is_finite()),
             RowEncoding::F16 => all_finite_f16(rows),
+            _ => (0..usize::from(width)).all(|column| codebook.scale(column).is_finite()),
         };
         if finite { Ok(codebook) } else { Err(FormatError::NotFinite { section: Kind::Codebook }) }
     }
@@ -79,34 +91,58 @@ impl<'a> Codebook<'a> {
         self.encoding
     }
 
-    /// What a step of column `column` is worth where rows are int8.
+    /// What a step of column `column` is worth where rows are stored in integers.
     pub fn scale(&self, column: usize) -> f32 {
         f32::from_bits(u32_at(self.scales, column))
     }
 
-    /// Row `id` as stored in int8; empty where there is no such row, or rows are stored otherwise.
-    pub fn int8_row(&self, id: u32) -> &'a [u8] {
-        let width = if self.encoding == RowEncoding::Int8 { self.width() } else { 0 };
-        self.rows.get((id as usize).saturating_mul(width)..).and_then(|rest| rest.get(..width)).unwrap_or(&[])
+    /// Row `id` as stored; empty where there is no such row, or rows are not stored in integers.
+    pub fn integer_row(&self, id: u32) -> IntegerRow<'a> {
+        let is_float = self.encoding == RowEncoding::F16;
+        IntegerRow { bytes: if is_float { &[] } else { self.bytes(id) }, nibbles: self.encoding == RowEncoding::Int4 }
+    }
+
+    /// The bytes of row `id`; none where there is no such row.
+    fn bytes(&self, id: u32) -> &'a [u8] {
+        let length = self.encoding.row_len(self.width());
+        let start = (id as usize).saturating_mul(length);
+        self.rows.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
     }
 
     /// Calls `visit(column, value)` for each element of row `id`; for no element where there is no such row.
     pub fn for_each(&self, id: u32, mut visit: impl FnMut(usize, f32)) {
-        let width = self.width();
-        let size = width * if self.encoding == RowEncoding::F16 { 2 } else { 1 };
-        let start = (id as usize).saturating_mul(size);
-        let row = self.rows.get(start..).and_then(|rest| rest.get(..size)).unwrap_or(&[]);
-        match self.encoding {
-            RowEncoding::Int8 => {
-                for (column, &byte) in row.iter().enumerate() {
-                    visit(column, f32::from(byte as i8) * self.scale(column));
-                }
+        let row = self.bytes(id);
+        if self.encoding == RowEncoding::F16 {
+            for (column, bytes) in row.as_chunks().0.iter().enumerate() {
+                visit(column, quant::f16_le(*bytes));
             }
-            RowEncoding::F16 => {
-                for (column, bytes) in row.as_chunks().0.iter().enumerate() {
-                    visit(column, quant::f16_le(*bytes));
-                }
+        } else if !row.is_empty() {
+            let row = self.integer_row(id);
+            for column in 0..self.width() {
+                visit(column, f32::from(row.element(column)) * self.scale(column));
             }
+        }
+    }
+}
+
+/// A row that is stored in integers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IntegerRow<'a> {
+    bytes: &'a [u8],
+    /// Two elements a byte, the first in the low bits.
+    nibbles: bool,
+}
+
+impl IntegerRow<'_> {
+    /// The element of column `column`, in steps of the column's scale; 0 where there is none.
+    #[inline(always)]
+    pub fn element(&self, column: usize) -> i8 {
+        if self.nibbles {
+            let byte = self.bytes.get(column / 2).copied().unwrap_or(0);
+            // The sign is the nibble's highest bit.
+            ((byte >> (4 * (column % 2))) << 4) as i8 >> 4
+        } else {
+            self.bytes.get(column).map_or(0, |&byte| byte as i8)
         }
     }
 }
@@ -126,6 +162,13 @@ pub enum Rows<'r> {
         /// Row-major.
         values: &'r [i8],
     },
+    /// `scales` `[d]`, `values` [V × d] from −7 to 7.
+    Int4 {
+        /// One scale a column.
+        scales: &'r [f32],
+        /// Row-major.
+        values: &'r [i8],
+    },
     /// `values` [V × d], rounded to binary16 as they are written.
     F16 {
         /// Length of a row.
@@ -139,7 +182,7 @@ impl Rows<'_> {
     /// The length d of a row.
     pub const fn width(&self) -> usize {
         match self {
-            Self::Int8 { scales, .. } => scales.len(),
+            Self::Int8 { scales, .. } | Self::Int4 { scales, .. } => scales.len(),
             Self::F16 { width, .. } => *width as usize,
         }
     }
@@ -149,14 +192,18 @@ impl Rows<'_> {
 pub(crate) fn emit(rows: Rows<'_>, out: &mut Emitter<'_>) {
     match rows {
         Rows::Int8 { scales, values } => {
-            out.u16(0);
-            out.u16(scales.len() as u16);
-            out.u32((values.len() / scales.len().max(1)) as u32);
-            for scale in scales {
-                out.u32(scale.to_bits());
-            }
+            emit_scales(0, scales, values.len(), out);
             for &value in values {
                 out.u8(value as u8);
+            }
+        }
+        Rows::Int4 { scales, values } => {
+            emit_scales(2, scales, values.len(), out);
+            for row in values.chunks(scales.len().max(1)) {
+                for pair in row.chunks(2) {
+                    let [low, high] = [0, 1].map(|at| pair.get(at).map_or(0, |&value| value as u8 & 0xF));
+                    out.u8(low | high << 4);
+                }
             }
         }
         Rows::F16 { width, values } => {
@@ -167,5 +214,14 @@ pub(crate) fn emit(rows: Rows<'_>, out: &mut Emitter<'_>) {
                 out.bytes(&quant::to_f16_le(value));
             }
         }
+    }
+}
+
+fn emit_scales(encoding: u16, scales: &[f32], elements: usize, out: &mut Emitter<'_>) {
+    out.u16(encoding);
+    out.u16(scales.len() as u16);
+    out.u32((elements / scales.len().max(1)) as u32);
+    for scale in scales {
+        out.u32(scale.to_bits());
     }
 }

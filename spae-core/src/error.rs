@@ -311,7 +311,7 @@ pub enum FormatError {
         /// Found.
         got: u16,
     },
-    /// An integer decoder's rows are not int8.
+    /// An integer decoder's rows are not integers.
     IntegerRows,
     /// The provenance is not UTF-8.
     ProvenanceNotUtf8 {
@@ -384,7 +384,7 @@ impl Display for FormatError {
             Self::Pyramid(inner) => write!(f, "pyramid: {inner}"),
             Self::WordCount { got } => write!(f, "{got} words; a lexicon has 1 to {MAX_WORDS}"),
             Self::Word { id, fault } => write!(f, "word {id} of the lexicon: {fault}"),
-            Self::RowEncoding { got } => write!(f, "row encoding {got} is unknown; 0 is int8 and 1 is f16"),
+            Self::RowEncoding { got } => write!(f, "row encoding {got} is unknown; 0 is int8, 1 is f16 and 2 is int4"),
             Self::RowWidth { got } => write!(f, "rows of {got} elements; 1 to {MAX_WIDTH} are possible"),
             Self::NotFinite { section } => write!(f, "the {section} section has a number that is not finite"),
             Self::StageCount { got } => write!(f, "{got} stages; a decoder has 1 to {MAX_STAGES}"),
@@ -394,7 +394,7 @@ impl Display for FormatError {
                 write!(f, "the weights take {got} bytes; the stages need {expected}")
             }
             Self::Arithmetic { got } => write!(f, "arithmetic {got} is unknown; 0 is f32 and 1 is integers"),
-            Self::IntegerRows => f.write_str("a decoder that computes in integers needs codebook rows in int8"),
+            Self::IntegerRows => f.write_str("a decoder that computes in integers needs codebook rows in int8 or int4"),
             Self::ProvenanceNotUtf8 { at } => write!(f, "the provenance is not UTF-8 at byte {at}"),
             Self::RowCount { words, rows } => write!(f, "{words} words, but {rows} codebook rows"),
             Self::InputWidth { decoder, codebook } => {

@@ -46,7 +46,7 @@ impl<'a> Model<'a> {
         if decoder.input_width() != codebook.width() {
             return Err(FormatError::InputWidth { decoder: decoder.input_width(), codebook: codebook.width() });
         }
-        if decoder.arithmetic() == Arithmetic::Integer && codebook.encoding() != RowEncoding::Int8 {
+        if decoder.arithmetic() == Arithmetic::Integer && codebook.encoding() == RowEncoding::F16 {
             return Err(FormatError::IntegerRows);
         }
         let (stated, derived) = (sections.scratch_bytes(), model.scratch_len() * size_of::<u32>());

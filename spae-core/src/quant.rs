@@ -5,6 +5,9 @@ use half::f16;
 /// Largest magnitude of a stored int8 value; −128 is not used, so that negation is exact.
 pub const INT8_LIMIT: f32 = 127.0;
 
+/// Largest magnitude of a stored int4 value.
+pub const INT4_LIMIT: f32 = 7.0;
+
 /// A pixel from a decoder output in [−1, 1]: `⌊127.5·(v + 1) + ½⌋`, values outside clamped. Not-a-number gives 0.
 pub fn pixel(value: f32) -> u8 {
     // `as` saturates, and takes not-a-number to 0.
@@ -18,10 +21,15 @@ pub fn from_pixel(pixel: u8) -> f32 {
 
 /// `value / scale` rounded half away from zero and clamped to ±127. A scale of 0 gives 0.
 pub fn int8(value: f32, scale: f32) -> i8 {
+    integer(value, scale, INT8_LIMIT)
+}
+
+/// As [`int8`], clamped to ±`limit`, which is at most 127.
+pub fn integer(value: f32, scale: f32, limit: f32) -> i8 {
     if scale == 0.0 {
         return 0;
     }
-    let steps = (value / scale).clamp(-INT8_LIMIT, INT8_LIMIT);
+    let steps = (value / scale).max(-limit).min(limit);
     (steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i8
 }
 

@@ -22,6 +22,13 @@ pub enum StoredRows {
         /// Row-major.
         values: Vec<i8>,
     },
+    /// One scale a column, values [V × d] from −7 to 7.
+    Int4 {
+        /// `[d]`.
+        scales: Vec<f32>,
+        /// Row-major.
+        values: Vec<i8>,
+    },
     /// Values [V × d] that binary16 holds exactly.
     F16(Vec<f32>),
 }
@@ -92,6 +99,7 @@ impl Fixture {
             words: &words,
             rows: match &self.rows {
                 StoredRows::Int8 { scales, values } => Rows::Int8 { scales, values },
+                StoredRows::Int4 { scales, values } => Rows::Int4 { scales, values },
                 StoredRows::F16(values) => Rows::F16 { width: self.width as u16, values },
             },
             stages: &self.stages,
@@ -120,7 +128,7 @@ impl Fixture {
     pub fn row(&self, id: usize) -> Vec<f32> {
         let range = id * self.width..(id + 1) * self.width;
         match &self.rows {
-            StoredRows::Int8 { scales, values } => {
+            StoredRows::Int8 { scales, values } | StoredRows::Int4 { scales, values } => {
                 values[range].iter().zip(scales).map(|(&value, scale)| f32::from(value) * scale).collect()
             }
             StoredRows::F16(values) => values[range].to_vec(),
@@ -262,13 +270,21 @@ pub fn all() -> Vec<Fixture> {
                 plain(UpsampleConvolve3x3, 3),
             ],
         ),
-        build_integer(
-            "integers: a single column",
+        int4(build_integer(
+            "integers: a single column, rows in int4",
             12,
             (3, 1),
             &[(1, 1), (3, 1)],
             &[plain(Operation::Input, 4), plain(UpsampleConvolve3x3, 2), plain(Convolve3x3, 1)],
-        ),
+        )),
+        int4(build(
+            "rows in int4 of odd length",
+            14,
+            (2, 3),
+            &[(1, 1), (2, 3)],
+            Storage::Int8,
+            &[relu(Operation::Input, 5), plain(Convolve3x3, 1)],
+        )),
         build_integer(
             "integers: the digits' stages",
             13,
@@ -369,6 +385,14 @@ fn build(
         inputs = outputs;
     }
     Fixture { name, pyramid, words, width, rows, stages: stages.to_vec(), weights: StoredWeights::F16(weights) }
+}
+
+/// The same with rows in int4.
+fn int4(mut fixture: Fixture) -> Fixture {
+    let StoredRows::Int8 { scales, values } = fixture.rows else { panic!("{} has no int8 rows", fixture.name) };
+    let scales = scales.into_iter().map(|scale| scale * 17.0).collect();
+    fixture.rows = StoredRows::Int4 { scales, values: values.into_iter().map(|value| value / 17).collect() };
+    fixture
 }
 
 /// Weights over the whole range of int8, constants that keep most activations between 0 and 255.

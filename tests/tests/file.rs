@@ -310,7 +310,7 @@ fn a_lexicon_that_is_none_is_refused() {
 #[test]
 fn a_codebook_that_is_none_is_refused() {
     let change = |change: &dyn Fn(&mut Vec<u8>)| attack(|file| change(&mut file.sections[section::CODEBOOK]));
-    assert_eq!(change(&|rows| put_u16(rows, 0, 2)), FormatError::RowEncoding { got: 2 });
+    assert_eq!(change(&|rows| put_u16(rows, 0, 3)), FormatError::RowEncoding { got: 3 });
     assert_eq!(change(&|rows| put_u16(rows, 2, 0)), FormatError::RowWidth { got: 0 });
     assert_eq!(change(&|rows| put_u16(rows, 2, 1025)), FormatError::RowWidth { got: 1025 });
     assert!(matches!(change(&|rows| put_u32(rows, 4, u32::MAX)), FormatError::SectionCut { .. }));

@@ -11,7 +11,7 @@ use core::ops::Range;
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Arithmetic, Operation, Stage};
-use crate::codebook::Codebook;
+use crate::codebook::{Codebook, IntegerRow};
 use crate::error::StageFault;
 use crate::format::u32_at;
 use crate::kernel::Activation;
@@ -20,7 +20,7 @@ use crate::places::Places;
 use crate::pyramid::{MAX_LAYERS, Position};
 use crate::quant::{addend, requantise};
 
-/// Least common multiple of 1 … [`MAX_LAYERS`]: a mean of that many int8 rows is an integer in steps of 1/27,720.
+/// Least common multiple of 1 … [`MAX_LAYERS`]: a mean of that many integer rows is an integer in steps of 1/27,720.
 pub const MEAN_STEPS: i32 = 27_720;
 
 const _: () = assert!(MAX_LAYERS == 12);
@@ -187,16 +187,15 @@ fn input_row(
     let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
     for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads().max(1)).skip(1)) {
         let (count, ids) = places.words(Position { row, column }, complete);
-        let mut rows: [&[u8]; MAX_LAYERS] = [&[]; MAX_LAYERS];
+        let mut rows = [IntegerRow::default(); MAX_LAYERS];
         for (row, &id) in rows.iter_mut().zip(&ids).take(count) {
-            *row = codebook.int8_row(id);
+            *row = codebook.integer_row(id);
         }
         let share = MEAN_STEPS.checked_div(count as i32).unwrap_or(0);
         let at = (usize::from(row) * width + usize::from(column)) * channels;
         let biases = weights.quads.as_flattened().get(at..).unwrap_or(&[]);
         for (channel, (out, &bias)) in pixel.as_flattened_mut().iter_mut().zip(biases).enumerate().take(channels) {
-            let element = |row: &&[u8]| row.get(channel).map_or(0, |&byte| i32::from(byte as i8));
-            let sum: i32 = rows.iter().take(count).map(element).sum();
+            let sum: i32 = rows.iter().take(count).map(|row| i32::from(row.element(channel))).sum();
             let addend = addend(i16::from(bias as i8), weights.bias(channel));
             *out = requantise(sum * share, weights.shift, weights.multiplier(channel), addend);
         }

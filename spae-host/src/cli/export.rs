@@ -64,12 +64,15 @@ enum Rows {
     Int8,
     /// Two bytes an element.
     F16,
+    /// Half a byte an element, one scale a column.
+    Int4,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let rows = match arguments.rows {
         Rows::Int8 => RowFormat::Int8,
         Rows::F16 => RowFormat::F16,
+        Rows::Int4 => RowFormat::Int4,
     };
     let tokenizer = Tokenizer::load(&arguments.run)?;
     let is_packed = tokenizer.origin.file_name() == Some(tokenizer::WEIGHTS.as_ref());

@@ -87,6 +87,7 @@ fn encoding(model: &Model<'_>) -> &'static str {
     match model.codebook().encoding() {
         RowEncoding::Int8 => "int8",
         RowEncoding::F16 => "f16",
+        RowEncoding::Int4 => "int4",
     }
 }
 

@@ -18,7 +18,7 @@ use crate::tokenizer::Tokens;
 pub fn quantise(model: &Model<'_>, encodings: &[Tokens]) -> Result<Vec<u8>> {
     let (decoder, codebook) = (model.decoder(), model.codebook());
     ensure!(decoder.arithmetic() == Arithmetic::Float, "the model computes in integers already");
-    ensure!(codebook.encoding() == RowEncoding::Int8, "integers need codebook rows in int8: export with --rows int8");
+    ensure!(codebook.encoding() != RowEncoding::F16, "integers need codebook rows in int8 or int4: see --rows");
     ensure!(!encodings.is_empty(), "integers need pictures to measure activations on: give --data");
     let activations = activations::observe(model, encodings)?;
     let mut stages: Vec<Quantised> = Vec::new();
@@ -37,14 +37,17 @@ pub fn quantise(model: &Model<'_>, encodings: &[Tokens]) -> Result<Vec<u8>> {
     let words: Vec<String> = model.lexicon().words().map(|word| word.as_str().to_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let scales: Vec<f32> = (0..codebook.width()).map(|column| codebook.scale(column)).collect();
-    let values: Vec<i8> =
-        (0..codebook.row_count()).flat_map(|id| codebook.int8_row(id)).map(|&byte| byte as i8).collect();
+    let row = |id| (0..codebook.width()).map(move |column| codebook.integer_row(id).element(column));
+    let values: Vec<i8> = (0..codebook.row_count()).flat_map(row).collect();
     let specs: Vec<StageSpec> = decoder.stages().iter().map(|stage| stage.spec).collect();
     let stages: Vec<IntegerStage<'_>> = stages.iter().map(Quantised::stage).collect();
     let parts = Parts {
         pyramid: *model.pyramid(),
         words: &words,
-        rows: Rows::Int8 { scales: &scales, values: &values },
+        rows: match codebook.encoding() {
+            RowEncoding::Int4 => Rows::Int4 { scales: &scales, values: &values },
+            _ => Rows::Int8 { scales: &scales, values: &values },
+        },
         stages: &specs,
         weights: Weights::Int8(&stages),
         provenance: model.provenance(),
@@ -106,7 +109,7 @@ fn input(stage: &Stage, bias: &[f32], scale: impl Fn(usize) -> f32, own: Steps) 
     let channels = usize::from(stage.spec.channels);
     // What the zero point adds is part of the bias.
     let bias: Vec<f32> = bias.iter().map(|&bias| (f64::from(bias) + own.offset() * own.step) as f32).collect();
-    let bias = rows::int8(&bias, channels);
+    let bias = rows::integers(&bias, channels, INT8_LIMIT);
     let ratios: Vec<f64> =
         (0..channels).map(|column| f64::from(scale(column)) / f64::from(MEAN_STEPS) / own.step).collect();
     let (shift, multipliers) = multipliers(&ratios);
@@ -132,7 +135,7 @@ fn convolution(stage: &Stage, weights: &[f32], source: Steps, residual: Option<S
     }
     let (mut ratios, mut biases, mut quantised) = (Vec::new(), Vec::new(), Vec::new());
     for (taps, &bias) in taps.chunks_exact(count * inputs).zip(real_biases) {
-        let channel = rows::int8(taps, 1);
+        let channel = rows::integers(taps, 1, INT8_LIMIT);
         let scale = f64::from(channel.scales[0]).max(f64::MIN_POSITIVE.sqrt());
         // A source's zero point is subtracted once and for all. In the difference form it stands in the centre alone.
         let all: i64 = if upsamples {

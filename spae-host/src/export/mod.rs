@@ -17,6 +17,7 @@ use spae_core::codebook::Rows;
 use spae_core::decoder::Weights;
 use spae_core::error::EmitError;
 use spae_core::model::{self, Parts};
+use spae_core::quant::{INT4_LIMIT, INT8_LIMIT};
 
 use crate::checkpoint::Progress;
 use crate::tokenizer::Tokenizer;
@@ -29,6 +30,8 @@ pub enum RowFormat {
     Int8,
     /// Two bytes an element.
     F16,
+    /// Half a byte an element, one scale a column.
+    Int4,
 }
 
 /// The bytes of `tokenizer`'s model file. `provenance` is lines of `key = value` that the file carries.
@@ -44,11 +47,15 @@ pub fn export(tokenizer: &Tokenizer, format: RowFormat, provenance: &str) -> Res
     let table: Vec<f32> = tokenizer.table.flatten_all()?.to_vec1()?;
     let folded = fold(&table, &first.weight, depth, width);
     let words: Vec<&str> = tokenizer.codebook.words().iter().map(String::as_str).collect();
-    let int8;
+    let integers;
     let rows = match format {
         RowFormat::Int8 => {
-            int8 = rows::int8(&folded, width);
-            Rows::Int8 { scales: &int8.scales, values: &int8.values }
+            integers = rows::integers(&folded, width, INT8_LIMIT);
+            Rows::Int8 { scales: &integers.scales, values: &integers.values }
+        }
+        RowFormat::Int4 => {
+            integers = rows::integers(&folded, width, INT4_LIMIT);
+            Rows::Int4 { scales: &integers.scales, values: &integers.values }
         }
         RowFormat::F16 => Rows::F16 {
             width: u16::try_from(width).with_context(|| format!("decoder.input = {width} is too wide"))?,

@@ -52,7 +52,9 @@ fn requantise(sum: i128, stage: &StoredStage, channel: usize, addend: i128) -> i
 
 /// Ẑ plus the grid bias.
 fn input(fixture: &Fixture, stage: &StoredStage, ids: &[Option<usize>]) -> Map {
-    let StoredRows::Int8 { values, .. } = &fixture.rows else { panic!("rows of integers are int8") };
+    let (StoredRows::Int8 { values, .. } | StoredRows::Int4 { values, .. }) = &fixture.rows else {
+        panic!("{} has rows in f16", fixture.name)
+    };
     let (height, width) = (usize::from(fixture.pyramid.grid().height), usize::from(fixture.pyramid.grid().width));
     let mut words = vec![vec![Vec::new(); width]; height];
     let mut complete = Vec::new();
