@@ -1,7 +1,4 @@
-//! Device registers and interrupt lines.
-
-use cortex_m::interrupt::InterruptNumber;
-use cortex_m::peripheral::NVIC;
+//! Device registers.
 
 /// Bytes of address space that a peripheral has on these processors.
 const SIZE: usize = 0x1000;
@@ -52,24 +49,4 @@ impl Peripheral {
 /// Waits for a device.
 pub fn wait_while(mut busy: impl FnMut() -> bool) {
     while busy() {}
-}
-
-#[derive(Clone, Copy)]
-struct Number(u16);
-
-// SAFETY: the number is passed on as it is, the same every time.
-unsafe impl InterruptNumber for Number {
-    fn number(self) -> u16 {
-        self.0
-    }
-}
-
-/// Lets interrupt `number` call `DefaultHandler`.
-///
-/// # Safety
-/// The handler may run from now on between any two instructions: a critical section that relies on this interrupt
-/// being masked must not be open.
-pub unsafe fn unmask(number: u16) {
-    // SAFETY: handed on to the caller.
-    unsafe { NVIC::unmask(Number(number)) }
 }
