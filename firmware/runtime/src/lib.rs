@@ -1,7 +1,7 @@
 //! What the boards share: device registers, interrupts, the serial line, the RAM in use, and the way out.
 //!
-//! It knows the processors and the linker script of `cortex-m-rt`, and no board. Each architecture has a module with the
-//! same names.
+//! It knows the processors and the linker scripts of `cortex-m-rt` and `riscv-rt`, and no board. Each architecture has a
+//! module with the same names.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -9,10 +9,14 @@
 mod arm;
 mod memory;
 mod peripheral;
+#[cfg(target_arch = "riscv32")]
+mod riscv32;
 mod serial;
 
 #[cfg(target_arch = "arm")]
 use arm as processor;
+#[cfg(target_arch = "riscv32")]
+use riscv32 as processor;
 
 pub use memory::memory;
 pub use peripheral::{Peripheral, wait_while};

@@ -3,7 +3,7 @@
 /// Bytes of address space that a peripheral has on these processors.
 const SIZE: usize = 0x1000;
 
-/// The registers of one peripheral, each 32 bits wide.
+/// The registers of one peripheral, each 32 bits or, where named so, one byte wide.
 #[derive(Clone, Copy, Debug)]
 pub struct Peripheral {
     base: usize,
@@ -33,6 +33,20 @@ impl Peripheral {
         const { assert!(OFFSET < SIZE && OFFSET.is_multiple_of(4)) };
         // SAFETY: as for `read`; by the contract of `new` no value harms memory.
         unsafe { ((self.base + OFFSET) as *mut u32).write_volatile(value) }
+    }
+
+    /// Reads the byte-wide register at `OFFSET`.
+    pub fn read_byte<const OFFSET: usize>(self) -> u8 {
+        const { assert!(OFFSET < SIZE) };
+        // SAFETY: as for `read`; every address is aligned for a byte.
+        unsafe { ((self.base + OFFSET) as *const u8).read_volatile() }
+    }
+
+    /// Writes the byte-wide register at `OFFSET`.
+    pub fn write_byte<const OFFSET: usize>(self, value: u8) {
+        const { assert!(OFFSET < SIZE) };
+        // SAFETY: as for `write`; every address is aligned for a byte.
+        unsafe { ((self.base + OFFSET) as *mut u8).write_volatile(value) }
     }
 
     /// Sets bits of the register at `OFFSET`. Handlers must not write the same register.
