@@ -1,4 +1,4 @@
-//! Links a board's program by its `memory.x` and the linker script of cortex-m-rt.
+//! Links a board's program by its `memory.x` and the linker script of cortex-m-rt or riscv-rt.
 
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");

@@ -91,7 +91,9 @@ impl<const N: usize> Inbox<N> {
     /// Bytes lost since the last call.
     pub fn take_lost(&self) -> u32 {
         let lost = self.lost.load(Ordering::Relaxed);
-        lost.wrapping_sub(self.told.swap(lost, Ordering::Relaxed))
+        let told = self.told.load(Ordering::Relaxed);
+        self.told.store(lost, Ordering::Relaxed);
+        lost.wrapping_sub(told)
     }
 
     /// Sends XOFF or XON if one is due. `send` says whether the line could take it; if not, it stays due.

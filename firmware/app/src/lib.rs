@@ -49,6 +49,7 @@
 
 mod board;
 mod inbox;
+mod no_screen;
 mod report;
 mod screen;
 mod session;
@@ -56,6 +57,7 @@ mod work;
 
 pub use board::{Board, Clock, Memory};
 pub use inbox::{Inbox, XOFF, XON};
+pub use no_screen::NoScreen;
 pub use report::Checksum;
 pub use session::serve;
 

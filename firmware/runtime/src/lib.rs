@@ -1,34 +1,36 @@
-//! What the Cortex-M boards share: device registers, interrupts, the RAM in use, and the way out.
+//! What the boards share: device registers, interrupts, the serial line, the RAM in use, and the way out.
 //!
-//! It knows the processor and the linker script of `cortex-m-rt`, and no board.
+//! It knows the processors and the linker scripts of `cortex-m-rt` and `riscv-rt`, and no board. Each architecture has a
+//! module with the same names.
 #![no_std]
 #![deny(missing_docs)]
 
-mod clock;
+#[cfg(target_arch = "arm")]
+mod arm;
 mod memory;
 mod peripheral;
+#[cfg(target_arch = "riscv32")]
+mod riscv32;
+mod serial;
 
-pub use clock::started_clock;
+#[cfg(target_arch = "arm")]
+use arm as processor;
+#[cfg(target_arch = "riscv32")]
+use riscv32 as processor;
+
 pub use memory::memory;
-pub use peripheral::{Peripheral, unmask, wait_while};
+pub use peripheral::{Peripheral, wait_while};
+pub use processor::{exit, started_clock, unmask};
+pub use serial::{INBOX, Serial};
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
 
-use cortex_m_semihosting::debug;
-
-/// Ends the program: tells a debugger or an emulator, where one is attached, and rests.
-pub fn exit(success: bool) -> ! {
-    debug::exit(if success { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
-    loop {
-        cortex_m::asm::wfi();
-    }
-}
-
 /// Reports a panic on `line` and ends the program.
-pub fn report_panic(line: &mut impl Write, info: &PanicInfo<'_>) -> ! {
-    cortex_m::interrupt::disable();
-    // Nobody is left to hear of a line that fails too.
-    let _ = writeln!(line, "\n{info}");
-    exit(false)
+pub fn report_panic(mut line: impl Write, info: &PanicInfo<'_>) -> ! {
+    processor::hold_off(|| {
+        // Nobody is left to hear of a line that fails too.
+        let _ = writeln!(line, "\n{info}");
+        exit(false)
+    })
 }

@@ -1,26 +1,28 @@
 //! RAM in use: statics lie at its start, the stack grows down from its end and is painted before `main`.
 
-use cortex_m_rt::STACK_PAINT_VALUE;
 use spae_app::Memory;
 
-// Addresses that the linker script of cortex-m-rt states; nothing is stored behind these names.
-unsafe extern "C" {
-    static _ram_start: u32;
-    static _stack_end: u32;
-    static _stack_start: u32;
+use crate::processor::{PAINT, places};
+
+/// Where the linker script has put things, in ascending order, all multiples of 4.
+pub(crate) struct Places {
+    pub(crate) ram_start: *const u32,
+    pub(crate) statics_end: *const u32,
+    /// The deepest that the stack may be.
+    pub(crate) stack_end: *const u32,
+    /// Where it starts. From `stack_end` to here there is RAM, and all of it was painted.
+    pub(crate) stack_start: *const u32,
 }
 
 /// Bytes of statics, and of stack at its deepest so far.
 pub fn memory() -> Memory {
-    let top = &raw const _stack_start;
-    let mut at = &raw const _stack_end;
-    // SAFETY: the linker script puts `_stack_end` ≤ `_stack_start`, both multiples of 4 inside RAM, so every word read
-    // lies in RAM and is aligned. All of them were written when the stack was painted. The words below the stack
-    // pointer belong to nobody, those above to frames of callers, which are only read, and volatile, so that the
-    // compiler assumes nothing about them.
-    while at < top && unsafe { at.read_volatile() } == STACK_PAINT_VALUE {
+    let Places { ram_start, statics_end, stack_end, stack_start } = places();
+    let mut at = stack_end;
+    // SAFETY: between `stack_end` and `stack_start` every word lies in RAM, is aligned, and was written when the stack
+    // was painted. The words below the stack pointer belong to nobody, those above to frames of callers, which are only
+    // read, and volatile, so that the compiler assumes nothing about them.
+    while at < stack_start && unsafe { at.read_volatile() } == PAINT {
         at = at.wrapping_add(1);
     }
-    let statics = cortex_m_rt::heap_start().addr() - (&raw const _ram_start).addr();
-    Memory { statics, stack: top.addr() - at.addr() }
+    Memory { statics: statics_end.addr() - ram_start.addr(), stack: stack_start.addr() - at.addr() }
 }

@@ -1,12 +1,9 @@
-//! Device registers and interrupt lines.
-
-use cortex_m::interrupt::InterruptNumber;
-use cortex_m::peripheral::NVIC;
+//! Device registers.
 
 /// Bytes of address space that a peripheral has on these processors.
 const SIZE: usize = 0x1000;
 
-/// The registers of one peripheral, each 32 bits wide.
+/// The registers of one peripheral, each 32 bits or, where named so, one byte wide.
 #[derive(Clone, Copy, Debug)]
 pub struct Peripheral {
     base: usize,
@@ -38,6 +35,20 @@ impl Peripheral {
         unsafe { ((self.base + OFFSET) as *mut u32).write_volatile(value) }
     }
 
+    /// Reads the byte-wide register at `OFFSET`.
+    pub fn read_byte<const OFFSET: usize>(self) -> u8 {
+        const { assert!(OFFSET < SIZE) };
+        // SAFETY: as for `read`; every address is aligned for a byte.
+        unsafe { ((self.base + OFFSET) as *const u8).read_volatile() }
+    }
+
+    /// Writes the byte-wide register at `OFFSET`.
+    pub fn write_byte<const OFFSET: usize>(self, value: u8) {
+        const { assert!(OFFSET < SIZE) };
+        // SAFETY: as for `write`; every address is aligned for a byte.
+        unsafe { ((self.base + OFFSET) as *mut u8).write_volatile(value) }
+    }
+
     /// Sets bits of the register at `OFFSET`. Handlers must not write the same register.
     pub fn set<const OFFSET: usize>(self, bits: u32) {
         self.write::<OFFSET>(self.read::<OFFSET>() | bits);
@@ -52,24 +63,4 @@ impl Peripheral {
 /// Waits for a device.
 pub fn wait_while(mut busy: impl FnMut() -> bool) {
     while busy() {}
-}
-
-#[derive(Clone, Copy)]
-struct Number(u16);
-
-// SAFETY: the number is passed on as it is, the same every time.
-unsafe impl InterruptNumber for Number {
-    fn number(self) -> u16 {
-        self.0
-    }
-}
-
-/// Lets interrupt `number` call `DefaultHandler`.
-///
-/// # Safety
-/// The handler may run from now on between any two instructions: a critical section that relies on this interrupt
-/// being masked must not be open.
-pub unsafe fn unmask(number: u16) {
-    // SAFETY: handed on to the caller.
-    unsafe { NVIC::unmask(Number(number)) }
 }

@@ -15,14 +15,13 @@ use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
 use crate::oled::Oled;
-use crate::uart::Uart;
 
 #[entry]
 fn main() -> ! {
     // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
     static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
     clock::start();
-    let mut uart = Uart::start();
+    let mut uart = uart::start();
     let mut oled = Oled::start();
     let done = match Model::read(spae_model::file()) {
         Ok(model) => {
@@ -49,5 +48,5 @@ unsafe fn DefaultHandler(interrupt: i16) {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    spae_runtime::report_panic(&mut Uart::already_started(), info)
+    spae_runtime::report_panic(uart::already_started(), info)
 }

@@ -1,9 +1,7 @@
-//! UART0 (data sheet, chapter 12): received by interrupt into an [`Inbox`], sent by waiting.
+//! UART0 (data sheet, chapter 12).
 
-use cortex_m::asm::wfi;
-use cortex_m::interrupt;
-use spae_app::{Inbox, Line};
-use spae_runtime::{Peripheral, unmask, wait_while};
+use spae_app::Line;
+use spae_runtime::{INBOX, Peripheral, Serial, unmask};
 
 use crate::clock::FREQUENCY;
 
@@ -40,32 +38,23 @@ const BAUD: u32 = 115_200;
 /// Clock cycles a bit, times 4: sixteen samples a bit, in 64ths.
 const DIVISOR: u32 = (FREQUENCY * 4 + BAUD / 2) / BAUD;
 
-/// 88 ms of the line; a picture takes longer, hence the flow control.
-static INBOX: Inbox<1024> = Inbox::new();
+pub(crate) fn start() -> impl Line {
+    PORT_A.set::<ALTERNATE_FUNCTION>(PINS);
+    PORT_A.set::<DIGITAL_ENABLE>(PINS);
+    UART0.write::<CONTROL>(0);
+    UART0.write::<BAUD_INTEGER>(DIVISOR >> 6);
+    UART0.write::<BAUD_FRACTION>(DIVISOR & 0x3F);
+    UART0.write::<LINE_CONTROL>(FIFOS_8N1);
+    UART0.write::<INTERRUPT_MASK>(RECEIVED_OR_TIMEOUT);
+    UART0.write::<CONTROL>(TRANSMIT_RECEIVE_ENABLE);
+    // SAFETY: no critical section is open, and the handler shares nothing but atomics with the rest.
+    unsafe { unmask(INTERRUPT as u16) };
+    already_started()
+}
 
-/// UART0.
-#[derive(Debug)]
-pub(crate) struct Uart(());
-
-impl Uart {
-    pub(crate) fn start() -> Self {
-        PORT_A.set::<ALTERNATE_FUNCTION>(PINS);
-        PORT_A.set::<DIGITAL_ENABLE>(PINS);
-        UART0.write::<CONTROL>(0);
-        UART0.write::<BAUD_INTEGER>(DIVISOR >> 6);
-        UART0.write::<BAUD_FRACTION>(DIVISOR & 0x3F);
-        UART0.write::<LINE_CONTROL>(FIFOS_8N1);
-        UART0.write::<INTERRUPT_MASK>(RECEIVED_OR_TIMEOUT);
-        UART0.write::<CONTROL>(TRANSMIT_RECEIVE_ENABLE);
-        // SAFETY: no critical section is open, and the handler shares nothing but atomics with the rest.
-        unsafe { unmask(INTERRUPT as u16) };
-        Self(())
-    }
-
-    /// For the last words of a panic.
-    pub(crate) const fn already_started() -> Self {
-        Self(())
-    }
+/// For the last words of a panic.
+pub(crate) fn already_started() -> impl Line {
+    Serial::new(send_now)
 }
 
 /// Empties the receiver.
@@ -87,39 +76,4 @@ fn send_now(byte: u8) -> bool {
         UART0.write::<DATA>(byte.into());
     }
     free
-}
-
-impl Line for Uart {
-    fn read(&mut self) -> Option<u8> {
-        loop {
-            if let Some(byte) = INBOX.take() {
-                interrupt::free(|_| INBOX.flow(send_now));
-                return Some(byte);
-            }
-            // Asleep only if nothing has come since; an interrupt that is held off wakes the processor all the same.
-            interrupt::free(|_| {
-                if INBOX.is_empty() {
-                    wfi();
-                }
-            });
-        }
-    }
-
-    fn take_lost(&mut self) -> u32 {
-        INBOX.take_lost()
-    }
-}
-
-impl core::fmt::Write for Uart {
-    fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        for byte in s.bytes() {
-            // The handler sends too: look and send in one go.
-            let send = |byte| wait_while(|| !interrupt::free(|_| send_now(byte)));
-            if byte == b'\n' {
-                send(b'\r');
-            }
-            send(byte);
-        }
-        Ok(())
-    }
 }

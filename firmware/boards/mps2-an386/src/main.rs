@@ -3,27 +3,28 @@
 #![no_std]
 #![no_main]
 
-mod uart;
-
-use core::convert::Infallible;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
-use embedded_graphics::Pixel;
-use embedded_graphics::pixelcolor::Gray4;
-use embedded_graphics::prelude::{DrawTarget, OriginDimensions, Size};
-use spae_app::Board;
+use spae_app::{Board, NoScreen};
 use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
+use spae_mps::Uart;
+use spae_runtime::Peripheral;
 
-use crate::uart::Uart;
+// SAFETY: the application note's memory map has UART0 here, always clocked; it accesses no memory.
+const UART0: Uart = Uart::new(unsafe { Peripheral::new(0x4000_4000) });
+
+/// The receive interrupt line of UART0.
+const INTERRUPT: i16 = 0;
 
 #[entry]
 fn main() -> ! {
     // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
     static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
-    let mut uart = Uart::start();
+    // SAFETY: no critical section is open.
+    let mut uart = unsafe { UART0.start(INTERRUPT) };
     let done = match Model::read(spae_model::file()) {
         Ok(model) => {
             let board = Board {
@@ -42,31 +43,12 @@ fn main() -> ! {
 #[exception]
 unsafe fn DefaultHandler(interrupt: i16) {
     match interrupt {
-        uart::INTERRUPT => uart::on_interrupt(),
+        INTERRUPT => UART0.on_interrupt(),
         other => panic!("interrupt {other} has no handler"),
     }
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    spae_runtime::report_panic(&mut Uart::already_started(), info)
-}
-
-/// Takes every pixel and shows none.
-struct NoScreen;
-
-impl OriginDimensions for NoScreen {
-    fn size(&self) -> Size {
-        Size::new(128, 64)
-    }
-}
-
-impl DrawTarget for NoScreen {
-    type Color = Gray4;
-    type Error = Infallible;
-
-    fn draw_iter<I: IntoIterator<Item = Pixel<Gray4>>>(&mut self, pixels: I) -> Result<(), Infallible> {
-        pixels.into_iter().for_each(drop);
-        Ok(())
-    }
+    spae_runtime::report_panic(UART0.already_started(), info)
 }

@@ -1,6 +1,7 @@
 //! The boards: how their firmware is built, and what it takes of flash and RAM.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf};
@@ -10,10 +11,12 @@ use crate::command::{cargo, root, run};
 /// A board that an emulator knows.
 #[derive(Debug)]
 pub(crate) struct Board {
-    /// Of the package and of the emulated machine.
+    /// Of the package.
     pub(crate) name: &'static str,
     /// The compiler's.
     pub(crate) target: &'static str,
+    /// Its program, and which machine that is to be.
+    emulator: &'static str,
     /// Bytes of flash.
     pub(crate) flash: usize,
     /// It has a screen that can be photographed.
@@ -21,9 +24,42 @@ pub(crate) struct Board {
 }
 
 /// All boards.
-pub(crate) const BOARDS: [Board; 2] = [
-    Board { name: "lm3s6965evb", target: "thumbv7m-none-eabi", flash: 256 * 1024, screen: true },
-    Board { name: "mps2-an386", target: "thumbv7em-none-eabihf", flash: 256 * 1024, screen: false },
+pub(crate) const BOARDS: [Board; 5] = [
+    Board {
+        name: "lm3s6965evb",
+        target: "thumbv7m-none-eabi",
+        emulator: "qemu-system-arm -machine lm3s6965evb",
+        flash: 256 * 1024,
+        screen: true,
+    },
+    Board {
+        name: "mps2-an386",
+        target: "thumbv7em-none-eabihf",
+        emulator: "qemu-system-arm -machine mps2-an386",
+        flash: 256 * 1024,
+        screen: false,
+    },
+    Board {
+        name: "mps2-an500",
+        target: "thumbv7em-none-eabihf",
+        emulator: "qemu-system-arm -machine mps2-an500",
+        flash: 256 * 1024,
+        screen: false,
+    },
+    Board {
+        name: "mps3-an547",
+        target: "thumbv8m.main-none-eabihf",
+        emulator: "qemu-system-arm -machine mps3-an547",
+        flash: 256 * 1024,
+        screen: false,
+    },
+    Board {
+        name: "riscv32-virt",
+        target: "riscv32imc-unknown-none-elf",
+        emulator: "qemu-system-riscv32 -machine virt -bios none",
+        flash: 256 * 1024,
+        screen: false,
+    },
 ];
 
 /// A program for a board.
@@ -37,6 +73,28 @@ pub(crate) struct Program {
 }
 
 impl Board {
+    /// What must be installed before it can be built, if it is not.
+    pub(crate) fn missing_target(&self) -> Option<String> {
+        let folder = Command::new("rustc").args(["--print", "target-libdir", "--target", self.target]).output();
+        let there = folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir());
+        (!there).then(|| format!("`rustup target add {}`", self.target))
+    }
+
+    /// What must be installed before it can be run, if it is not.
+    pub(crate) fn missing_emulator(&self) -> Option<String> {
+        let version = self.emulator().arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let there = version.is_ok_and(|status| status.success());
+        (!there).then(|| self.emulator().get_program().to_string_lossy().into_owned())
+    }
+
+    /// The emulator, told which machine it is to be.
+    pub(crate) fn emulator(&self) -> Command {
+        let mut words = self.emulator.split(' ');
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+
     /// Builds the firmware with `model` inside.
     pub(crate) fn build(&self, model: &Path) -> Result<Program> {
         let mut command = cargo("firmware", &format!("build --release -p {} --target {}", self.name, self.target));
@@ -48,7 +106,8 @@ impl Board {
         let (mut flash, mut statics) = (0, 0);
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
-            if sh_flags.0 & elf::SHF_ALLOC.0 == 0 {
+            // What riscv-rt's linker script leaves of RAM is a section too.
+            if sh_flags.0 & elf::SHF_ALLOC.0 == 0 || section.name() == Ok(".stack") {
                 continue;
             }
             let size = section.size() as usize;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -56,8 +56,10 @@ impl Emulator {
     pub(crate) fn start(board: &Board, program: &Program) -> Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the emulator's monitor")?;
         let socket = folder.path().join("monitor");
-        let mut child = Command::new("qemu-system-arm")
-            .args(["-machine", board.name, "-display", "none", "-semihosting", "-serial", "stdio", "-monitor"])
+        let mut command = board.emulator();
+        let shown = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .args(["-display", "none", "-semihosting", "-serial", "stdio", "-monitor"])
             .arg(format!("unix:{},server=on,wait=off", socket.display()))
             .arg("-kernel")
             .arg(&program.path)
@@ -65,7 +67,7 @@ impl Emulator {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .context("cannot start qemu-system-arm; Debian and Ubuntu have it in a package of this name")?;
+            .with_context(|| format!("cannot start {shown}"))?;
         let input = child.stdin.take().context("no pipe to the emulator")?;
         let output = child.stdout.take().context("no pipe from the emulator")?;
         let unread = output.as_fd().try_clone_to_owned()?;
@@ -219,7 +221,7 @@ fn connect(child: &mut Child, socket: &Path) -> Result<UnixStream> {
             }
             Err(error) => {
                 if let Some(status) = child.try_wait()? {
-                    bail!("qemu-system-arm ended at once with {status}");
+                    bail!("the emulator ended at once with {status}");
                 }
                 if start.elapsed() > PATIENCE {
                     return Err(error).context("the emulator's monitor does not answer");

@@ -27,7 +27,7 @@ const RAM_LIMIT: usize = 48 * 1024;
 /// What to run.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Options {
-    /// Only this board: lm3s6965evb or mps2-an386
+    /// Only this board
     #[arg(long)]
     board: Option<String>,
     /// Another model than models/digits/model.spae
@@ -55,11 +55,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let chosen = |board: &&board::Board| options.board.as_ref().is_none_or(|name| name == board.name);
     let boards: Vec<_> = BOARDS.iter().filter(chosen).collect();
-    ensure!(!boards.is_empty(), "no such board; there are {}", BOARDS.map(|board| board.name).join(" and "));
+    ensure!(!boards.is_empty(), "no such board; there are {}", BOARDS.map(|board| board.name).join(", "));
 
     let mut failures = Vec::new();
     let mut table = vec![["board", "flash", "static RAM", "scratch", "stack", "layers identical"].map(String::from)];
     for board in boards {
+        if let Some(missing) = board.missing_target().or_else(|| board.missing_emulator()) {
+            println!("skipped: {} needs {missing}", board.name);
+            continue;
+        }
         println!("{}: building", board.name);
         let program = board.build(&path)?;
         println!("{}: running", board.name);

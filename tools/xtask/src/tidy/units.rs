@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::command::{cargo, output};
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 12] = [
+const UNITS: [(&str, &[&str]); 16] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
@@ -17,8 +17,12 @@ const UNITS: [(&str, &[&str]); 12] = [
     ("spae-kernels", &["spae-core"]),
     ("spae-model", &["spae-core"]),
     ("spae-runtime", &["spae-app"]),
+    ("spae-mps", &["spae-app", "spae-runtime"]),
     ("lm3s6965evb", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
-    ("mps2-an386", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
+    ("mps2-an386", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
+    ("mps2-an500", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
+    ("mps3-an547", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
+    ("riscv32-virt", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
 ];
 
 /// Packages from elsewhere that spae-core may use.

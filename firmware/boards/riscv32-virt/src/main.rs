@@ -1,0 +1,54 @@
+//! Words to pictures on QEMU's virtual board for RISC-V: words on UART0 (115,200 baud, 8N1). There is no screen;
+//! pictures are reported on the line on request.
+#![no_std]
+#![no_main]
+
+mod plic;
+mod uart;
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+
+use riscv::interrupt::Interrupt;
+use riscv_rt::{core_interrupt, entry};
+use spae_app::{Board, NoScreen};
+use spae_core::model::Model;
+use spae_model::SCRATCH_LEN;
+
+#[entry]
+fn main() -> ! {
+    // It never passes through the stack, which could not hold it.
+    static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
+    let scratch = &raw mut SCRATCH;
+    // SAFETY: `riscv-rt` calls `main` once, and nothing else can name what it owns.
+    let scratch = unsafe { &mut *scratch };
+    let mut uart = uart::start();
+    let done = match Model::read(spae_model::file()) {
+        Ok(model) => {
+            let board = Board {
+                name: "riscv32-virt",
+                kernel: spae_kernels::best(),
+                memory: &spae_runtime::memory,
+                clock: spae_runtime::started_clock(),
+            };
+            spae_app::serve(&board, &model, scratch, &mut uart, &mut NoScreen).is_ok()
+        }
+        Err(error) => writeln!(uart, "failed {error}").is_err(),
+    };
+    spae_runtime::exit(done)
+}
+
+#[core_interrupt(Interrupt::MachineExternal)]
+fn on_interrupt() {
+    let line = plic::claim();
+    match line {
+        plic::UART0 => uart::on_interrupt(),
+        other => panic!("interrupt {other} has no handler"),
+    }
+    plic::complete(line);
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    spae_runtime::report_panic(uart::already_started(), info)
+}
