@@ -145,6 +145,17 @@ impl IntegerRow<'_> {
             self.bytes.get(column).map_or(0, |&byte| byte as i8)
         }
     }
+
+    /// Adds each column's element to its sum.
+    pub fn add_to(&self, sums: &mut [i32]) {
+        if self.nibbles {
+            for (column, sum) in sums.iter_mut().enumerate() {
+                *sum += i32::from(self.element(column));
+            }
+        } else {
+            sums.iter_mut().zip(self.bytes).for_each(|(sum, &byte)| *sum += i32::from(byte as i8));
+        }
+    }
 }
 
 /// Whether no binary16 of `bytes` is infinite or not a number: an exponent of all ones.

@@ -1,6 +1,6 @@
 //! Words from a serial line, pictures on a screen: the firmware without a board.
 //!
-//! A board lends a [`Line`], a `DrawTarget` of 128 × 64 greys, memory and a model, and calls [`serve`]. Text comes in
+//! A board lends a [`Line`], a `DrawTarget` of 128 × 64 greys, memory and a model, and calls [`run`]. Text comes in
 //! byte by byte; each time a layer of the pyramid is complete the picture is drawn anew. What is met on the way is
 //! reported on the line.
 //!
@@ -59,7 +59,7 @@ pub use board::{Board, Clock, Memory};
 pub use inbox::{Inbox, XOFF, XON};
 pub use no_screen::NoScreen;
 pub use report::Checksum;
-pub use session::serve;
+pub use session::{run, serve};
 
 /// A serial line.
 pub trait Line: core::fmt::Write {

@@ -18,6 +18,26 @@ const ENQUIRY: u8 = 0x05;
 const MEASURE: u8 = 0x12;
 const CANCEL: u8 = 0x18;
 
+/// Reads the model in `file` and [serves](serve) `line` with it; says why if it does not read.
+///
+/// # Errors
+/// If the model does not read, or the line cannot be written to.
+pub fn run<L: Line, D: DrawTarget<Color = Gray4>>(
+    board: &Board<'_>,
+    file: &[u8],
+    scratch: &mut [u32],
+    line: &mut L,
+    screen: &mut D,
+) -> Result {
+    match Model::read(file) {
+        Ok(model) => serve(board, &model, scratch, line, screen),
+        Err(error) => {
+            writeln!(line, "failed {error}")?;
+            Err(core::fmt::Error)
+        }
+    }
+}
+
 /// Serves `line` until it is closed or asks to stop. `scratch` has at least [`Model::scratch_len`] elements.
 ///
 /// # Errors

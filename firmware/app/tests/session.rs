@@ -8,7 +8,7 @@ use embedded_graphics::Pixel;
 use embedded_graphics::pixelcolor::{Gray4, GrayColor};
 use embedded_graphics::prelude::{DrawTarget, OriginDimensions, PointsIter, Size};
 use embedded_graphics::primitives::Rectangle;
-use spae_app::{Board, Clock, Line, Memory, serve};
+use spae_app::{Board, Clock, Line, Memory, run, serve};
 use spae_core::codebook::Rows;
 use spae_core::decoder::{Operation, StageSpec, Weights};
 use spae_core::error::EmitError;
@@ -134,6 +134,15 @@ fn pixels_are_reported_on_request_and_for_that_text_alone() {
     let rows: Vec<_> = lines.iter().filter(|line| line.starts_with("row")).collect();
     assert_eq!(rows, ["row 0 ffff", "row 1 ffff"]);
     assert_eq!(lines.iter().filter(|line| line.starts_with("checksum")).count(), 1);
+}
+
+#[test]
+fn a_model_that_does_not_read_is_reported() {
+    let mut wire = Wire { input: VecDeque::new(), output: String::new(), lost: 0 };
+    let memory = || Memory { statics: 0, stack: 0 };
+    let result = run(&board("bench", &memory), &model_file()[1..], &mut [0; 64], &mut wire, &mut Screen(Vec::new()));
+    assert!(result.is_err());
+    assert!(wire.output.starts_with("failed starts with "), "{}", wire.output);
 }
 
 #[test]

@@ -28,13 +28,9 @@ impl Kernel for Dsp {
         for (pair, groups) in pairs.enumerate().take(columns.div_ceil(2)) {
             for (groups, row) in groups.chunks_exact_mut(span.max(1)).zip(rows) {
                 let column = |x: usize| row.get(x * step..).and_then(|row| row.get(..span)).unwrap_or(&[]);
-                for (group, quad) in groups.iter_mut().zip(column(2 * pair)) {
-                    (group[0][0], group[0][1]) = (even(quad), odd(quad));
-                }
+                widen_column::<0>(groups, column(2 * pair));
                 // The last tile may have an odd number of columns; what stands there is dropped.
-                for (group, quad) in groups.iter_mut().zip(column(2 * pair + 1)) {
-                    (group[0][2], group[0][3]) = (even(quad), odd(quad));
-                }
+                widen_column::<2>(groups, column(2 * pair + 1));
             }
         }
     }
@@ -61,6 +57,14 @@ impl Kernel for Dsp {
     }
 }
 
+/// Spreads out the quads of a column; its words start at `AT` of each group.
+#[inline(always)]
+fn widen_column<const AT: usize>(groups: &mut [[[u32; WORDS]; 1]], quads: &[Quad]) {
+    for (group, quad) in groups.iter_mut().zip(quads) {
+        (group[0][AT], group[0][AT + 1]) = (even(quad), odd(quad));
+    }
+}
+
 /// What an upsampling multiplies, of two lanes of the nine pixels around one.
 #[inline(always)]
 fn spread([a, b, c, d, centre, f, g, h, i]: [u32; 9], mut put: impl FnMut(usize, u32)) {
@@ -83,7 +87,7 @@ fn pairs_mut<const N: usize>(work: &mut [u32], quads: usize) -> impl Iterator<It
 
 /// The shape has been checked: `weights` is [channels × N × quads], `work` at least [pairs × quads × N × words].
 fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
-    for (pair, work) in work.chunks_exact(quads * N * WORDS).enumerate().take(PAIRS) {
+    for (pair, work) in work.chunks_exact((quads * N * WORDS).max(1)).enumerate().take(PAIRS) {
         let (left, right) = (2 * pair, 2 * pair + 1);
         for (segment, sums) in sums.iter_mut().enumerate().take(N) {
             if channels == CHANNELS {

@@ -23,14 +23,19 @@ pub use peripheral::{Peripheral, wait_while};
 pub use processor::{exit, started_clock, unmask};
 pub use serial::{INBOX, Serial};
 
-use core::fmt::Write;
+use core::fmt::{Arguments, Write};
 use core::panic::PanicInfo;
 
-/// Reports a panic on `line` and ends the program.
-pub fn report_panic(mut line: impl Write, info: &PanicInfo<'_>) -> ! {
+/// Reports what went wrong on `line` and ends the program.
+pub fn fail(mut line: impl Write, fault: Arguments<'_>) -> ! {
     processor::hold_off(|| {
         // Nobody is left to hear of a line that fails too.
-        let _ = writeln!(line, "\n{info}");
+        let _ = writeln!(line, "\nfailed {fault}");
         exit(false)
     })
+}
+
+/// Reports a panic on `line` and ends the program. Nothing in a release build panics, so none has this inside.
+pub fn report_panic(line: impl Write, info: &PanicInfo<'_>) -> ! {
+    fail(line, format_args!("{info}"))
 }

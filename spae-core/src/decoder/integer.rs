@@ -11,7 +11,7 @@ use core::ops::Range;
 use super::Decoder;
 use super::schedule::Step;
 use super::stage::{Arithmetic, Operation, Stage};
-use crate::codebook::{Codebook, IntegerRow};
+use crate::codebook::Codebook;
 use crate::error::StageFault;
 use crate::format::u32_at;
 use crate::kernel::Activation;
@@ -38,10 +38,12 @@ pub(super) fn stage_len(stage: &Stage) -> usize {
     8 + 8 * channels + rest
 }
 
-/// Elements of the memory that stages work in: a tile spread out, and a tile's pixels outside the picture.
+/// Elements of the memory that stages work in: a tile spread out or the input's sums, and a tile's pixels outside the
+/// picture.
 pub(super) fn work_len(stages: &[Stage]) -> usize {
     let deepest = stages.iter().map(Stage::depth).max().unwrap_or(0);
-    kernel::work_len(deepest) + blank_len(stages)
+    let sums = stages.first().map_or(0, |input| usize::from(input.spec.channels));
+    kernel::work_len(deepest).max(sums) + blank_len(stages)
 }
 
 fn blank_len(stages: &[Stage]) -> usize {
@@ -145,7 +147,7 @@ impl Decoder<'_> {
         let weights = Weights::of(stage, self.weights);
         let before = step.stage.checked_sub(1).and_then(|before| self.stages().get(before));
         let Some((source, (before, own))) = before.zip(rings.split_at_mut_checked(stage.ring_start)) else {
-            return input_row(stage, weights, step.row, codebook, places, complete, rings);
+            return input_row(stage, weights, step.row, codebook, places, complete, work, rings);
         };
         let tile = work.len().saturating_sub(blank_len(self.stages()));
         let Some((work, blank)) = work.split_at_mut_checked(tile) else { return };
@@ -174,6 +176,7 @@ impl Decoder<'_> {
 }
 
 /// A row of Ẑ plus the grid bias: `(Σ rows · MEAN_STEPS / n)·multiplier + bias·its multiplier`.
+#[allow(clippy::too_many_arguments)]
 fn input_row(
     stage: &Stage,
     weights: Weights<'_>,
@@ -181,23 +184,27 @@ fn input_row(
     codebook: &Codebook<'_>,
     places: &Places<'_, '_>,
     complete: usize,
+    work: &mut [u32],
     rings: &mut [Quad],
 ) {
     let (width, channels) = (usize::from(stage.shape.width), usize::from(stage.spec.channels));
     let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
+    let sums: &mut [i32] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
+    let Some(sums) = sums.get_mut(..channels) else { return };
     for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads().max(1)).skip(1)) {
         let (count, ids) = places.words(Position { row, column }, complete);
-        let mut rows = [IntegerRow::default(); MAX_LAYERS];
-        for (row, &id) in rows.iter_mut().zip(&ids).take(count) {
-            *row = codebook.integer_row(id);
+        sums.fill(0);
+        for &id in ids.iter().take(count) {
+            codebook.integer_row(id).add_to(sums);
         }
         let share = MEAN_STEPS.checked_div(count as i32).unwrap_or(0);
         let at = (usize::from(row) * width + usize::from(column)) * channels;
-        let biases = weights.quads.as_flattened().get(at..).unwrap_or(&[]);
-        for (channel, (out, &bias)) in pixel.as_flattened_mut().iter_mut().zip(biases).enumerate().take(channels) {
-            let sum: i32 = rows.iter().take(count).map(|row| i32::from(row.element(channel))).sum();
-            let addend = addend(i16::from(bias as i8), weights.bias(channel));
-            *out = requantise(sum * share, weights.shift, weights.multiplier(channel), addend);
+        let biases = weights.quads.as_flattened().get(at..).unwrap_or(&[]).iter().zip(weights.biases);
+        let scales = sums.iter().zip(weights.multipliers);
+        for ((out, (&bias, factor)), (&sum, multiplier)) in pixel.as_flattened_mut().iter_mut().zip(biases).zip(scales)
+        {
+            let addend = addend(i16::from(bias as i8), i32::from_le_bytes(*factor));
+            *out = requantise(sum * share, weights.shift, i32::from_le_bytes(*multiplier), addend);
         }
     }
 }

@@ -6,12 +6,10 @@ mod clock;
 mod oled;
 mod uart;
 
-use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
 use spae_app::Board;
-use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
 use crate::oled::Oled;
@@ -23,26 +21,21 @@ fn main() -> ! {
     clock::start();
     let mut uart = uart::start();
     let mut oled = Oled::start();
-    let done = match Model::read(spae_model::file()) {
-        Ok(model) => {
-            let board = Board {
-                name: "lm3s6965evb",
-                kernel: spae_kernels::best(),
-                memory: &spae_runtime::memory,
-                clock: spae_runtime::started_clock(),
-            };
-            spae_app::serve(&board, &model, SCRATCH, &mut uart, &mut oled).is_ok()
-        }
-        Err(error) => writeln!(uart, "failed {error}").is_err(),
+    let board = Board {
+        name: "lm3s6965evb",
+        kernel: spae_kernels::best(),
+        memory: &spae_runtime::memory,
+        clock: spae_runtime::started_clock(),
     };
-    spae_runtime::exit(done)
+    let served = spae_app::run(&board, spae_model::file(), SCRATCH, &mut uart, &mut oled);
+    spae_runtime::exit(served.is_ok())
 }
 
 #[exception]
 unsafe fn DefaultHandler(interrupt: i16) {
     match interrupt {
         uart::INTERRUPT => uart::on_interrupt(),
-        other => panic!("interrupt {other} has no handler"),
+        other => spae_runtime::fail(uart::already_started(), format_args!("interrupt {other} has no handler")),
     }
 }
 

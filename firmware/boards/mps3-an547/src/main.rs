@@ -3,12 +3,10 @@
 #![no_std]
 #![no_main]
 
-use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
 use spae_app::{Board, NoScreen};
-use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 use spae_mps::Uart;
 use spae_runtime::Peripheral;
@@ -25,26 +23,21 @@ fn main() -> ! {
     static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
     // SAFETY: no critical section is open.
     let mut uart = unsafe { UART0.start(INTERRUPT) };
-    let done = match Model::read(spae_model::file()) {
-        Ok(model) => {
-            let board = Board {
-                name: "mps3-an547",
-                kernel: spae_kernels::best(),
-                memory: &spae_runtime::memory,
-                clock: spae_runtime::started_clock(),
-            };
-            spae_app::serve(&board, &model, SCRATCH, &mut uart, &mut NoScreen).is_ok()
-        }
-        Err(error) => writeln!(uart, "failed {error}").is_err(),
+    let board = Board {
+        name: "mps3-an547",
+        kernel: spae_kernels::best(),
+        memory: &spae_runtime::memory,
+        clock: spae_runtime::started_clock(),
     };
-    spae_runtime::exit(done)
+    let served = spae_app::run(&board, spae_model::file(), SCRATCH, &mut uart, &mut NoScreen);
+    spae_runtime::exit(served.is_ok())
 }
 
 #[exception]
 unsafe fn DefaultHandler(interrupt: i16) {
     match interrupt {
         INTERRUPT => UART0.on_interrupt(),
-        other => panic!("interrupt {other} has no handler"),
+        other => spae_runtime::fail(UART0.already_started(), format_args!("interrupt {other} has no handler")),
     }
 }
 

@@ -6,13 +6,11 @@
 mod plic;
 mod uart;
 
-use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use riscv::interrupt::Interrupt;
 use riscv_rt::{core_interrupt, entry};
 use spae_app::{Board, NoScreen};
-use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
 #[entry]
@@ -23,19 +21,14 @@ fn main() -> ! {
     // SAFETY: `riscv-rt` calls `main` once, and nothing else can name what it owns.
     let scratch = unsafe { &mut *scratch };
     let mut uart = uart::start();
-    let done = match Model::read(spae_model::file()) {
-        Ok(model) => {
-            let board = Board {
-                name: "riscv32-virt",
-                kernel: spae_kernels::best(),
-                memory: &spae_runtime::memory,
-                clock: spae_runtime::started_clock(),
-            };
-            spae_app::serve(&board, &model, scratch, &mut uart, &mut NoScreen).is_ok()
-        }
-        Err(error) => writeln!(uart, "failed {error}").is_err(),
+    let board = Board {
+        name: "riscv32-virt",
+        kernel: spae_kernels::best(),
+        memory: &spae_runtime::memory,
+        clock: spae_runtime::started_clock(),
     };
-    spae_runtime::exit(done)
+    let served = spae_app::run(&board, spae_model::file(), scratch, &mut uart, &mut NoScreen);
+    spae_runtime::exit(served.is_ok())
 }
 
 #[core_interrupt(Interrupt::MachineExternal)]
@@ -43,7 +36,7 @@ fn on_interrupt() {
     let line = plic::claim();
     match line {
         plic::UART0 => uart::on_interrupt(),
-        other => panic!("interrupt {other} has no handler"),
+        other => spae_runtime::fail(uart::already_started(), format_args!("interrupt {other} has no handler")),
     }
     plic::complete(line);
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
-use object::{Object, ObjectSection, SectionFlags, SectionKind, elf};
+use anyhow::{Context, Result, ensure};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, elf};
 
 use crate::command::{cargo, root, run};
 
@@ -103,6 +103,8 @@ impl Board {
         let path = root().join("firmware/target").join(self.target).join("release").join(self.name);
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let file = object::File::parse(&*bytes).with_context(|| path.display().to_string())?;
+        let panics = panics(&file);
+        ensure!(panics.is_empty(), "{} can panic: {} is linked", path.display(), panics.join(", "));
         let (mut flash, mut statics) = (0, 0);
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
@@ -120,4 +122,12 @@ impl Board {
         }
         Ok(Program { path, flash, statics })
     }
+}
+
+/// The functions of a program that end in a panic: the compiler keeps none where no code can reach it.
+fn panics(file: &object::File<'_>) -> Vec<String> {
+    let names = file.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+    let panics =
+        |name: &String| name.contains("panicking") || name.contains("do_panic") || name.contains("unwrap_failed");
+    names.filter(panics).collect()
 }

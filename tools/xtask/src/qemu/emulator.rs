@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rustix::io::ioctl_fionread;
 
-use super::board::{Board, Program};
+use super::board::Board;
 
 /// Longest silence of a board that is not broken. Emulation is slow, and other work may share the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,8 +52,8 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Starts `program` on `board`.
-    pub(crate) fn start(board: &Board, program: &Program) -> Result<Self> {
+    /// Starts `program` on `board`; `switches` are the emulator's.
+    pub(crate) fn start(board: &Board, program: &Path, switches: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the emulator's monitor")?;
         let socket = folder.path().join("monitor");
         let mut command = board.emulator();
@@ -62,7 +62,8 @@ impl Emulator {
             .args(["-display", "none", "-semihosting", "-serial", "stdio", "-monitor"])
             .arg(format!("unix:{},server=on,wait=off", socket.display()))
             .arg("-kernel")
-            .arg(&program.path)
+            .arg(program)
+            .args(switches)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

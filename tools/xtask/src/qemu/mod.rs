@@ -4,17 +4,19 @@
 //! control, one flood that ignores flow control, and a clean one after it. Every layer's picture of the first, second
 //! and fourth is compared pixel by pixel; after each layer of the first, a board with a screen is photographed.
 
+mod bench;
 mod board;
 mod emulator;
 mod expected;
 mod picture;
 mod session;
 mod text;
+mod work;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 use spae_core::model::Model;
 
 use crate::command::root;
@@ -26,7 +28,10 @@ const RAM_LIMIT: usize = 48 * 1024;
 
 /// What to run.
 #[derive(Args, Debug, Default)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    job: Option<Job>,
     /// Only this board
     #[arg(long)]
     board: Option<String>,
@@ -38,8 +43,17 @@ pub(crate) struct Options {
     text: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Counts the instructions of every layer on every board
+    Bench(bench::Options),
+}
+
 /// Builds and runs the boards, and prints what was measured.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(Job::Bench(options)) = &options.job {
+        return bench::run(options);
+    }
     let path = match &options.model {
         Some(path) => std::path::absolute(path)?,
         None => root().join("models/digits/model.spae"),

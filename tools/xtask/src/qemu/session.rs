@@ -13,8 +13,8 @@ use super::picture::Photograph;
 use super::text::{self, Layers};
 use crate::command::root;
 
-const STOP: &[u8] = &[0x03];
-const END_OF_TEXT: &[u8] = &[0x04];
+pub(super) const STOP: &[u8] = &[0x03];
+pub(super) const END_OF_TEXT: &[u8] = &[0x04];
 const ENQUIRY: &[u8] = &[0x05];
 
 /// What a board was found to do.
@@ -32,7 +32,7 @@ pub(crate) struct Report {
 pub(crate) fn run(board: &Board, program: &Program, model: &Model<'_>, words: &Layers) -> Result<Report> {
     let folder = root().join("target/qemu");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let emulator = Emulator::start(board, program)?;
+    let emulator = Emulator::start(board, &program.path, &[])?;
     let mut run = Run { board, model, emulator, folder, report: Report::default() };
     let outcome = run.all(program, words);
     let transcript = run.folder.join(format!("{}.txt", board.name));
@@ -187,7 +187,7 @@ impl Run<'_, '_> {
 }
 
 /// The number behind `name` in a line of names and numbers.
-fn field<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(line: &str, name: &str) -> Result<T> {
+pub(super) fn field<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(line: &str, name: &str) -> Result<T> {
     let mut words = line.split(' ').skip_while(|word| *word != name).skip(1);
     let value = words.next().with_context(|| format!("no {name} in \"{line}\""))?;
     value.parse().with_context(|| format!("{name} in \"{line}\""))
