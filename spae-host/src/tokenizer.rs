@@ -88,6 +88,15 @@ impl Tokenizer {
         Ok(Self { config, codebook, table, weights, origin, model, quantizer })
     }
 
+    /// The same with the words `ids` alone, which ascend.
+    ///
+    /// # Errors
+    /// If there is no such word.
+    pub fn restricted(&self, ids: &[u32]) -> Result<Self> {
+        let codebook = self.codebook.restricted(ids)?;
+        Self::new(self.config.clone(), codebook, self.weights.clone(), self.origin.clone())
+    }
+
     /// Writes what a model folder needs beside its `.spae` file: weights, words and configuration.
     ///
     /// # Errors

@@ -14,18 +14,19 @@ use spae_host::model_file::{self, ModelFile};
 use spae_host::tensor_file;
 use spae_host::tokenizer::{self, Tokenizer};
 
-use super::eval;
 use super::output::{self, line, thousands};
+use super::{eval, fitting};
 
 /// Make the model file that devices read from a run, and say what it costs them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  spae export runs/digits -o digits.spae\n  spae export runs/digits --folder \
-                        models/digits --data ../shared/data/mnist")]
+                        models/digits --data ../shared/data/mnist\n  spae export runs/digits --fit lm3s6965 -o \
+                        digits.spae --data ../shared/data/mnist")]
 pub(super) struct Arguments {
     /// A run folder (its best checkpoint is taken) or a model folder.
     run: PathBuf,
     /// The file to write.
-    #[arg(short, long, value_name = "M.spae", required_unless_present = "folder")]
+    #[arg(short, long, value_name = "M.spae", required_unless_present_any = ["folder", "fit", "flash"])]
     output: Option<PathBuf>,
     /// Write a whole model folder: the file, the encoder, the words and the configuration.
     #[arg(long, value_name = "DIR")]
@@ -36,15 +37,24 @@ pub(super) struct Arguments {
     /// How the codebook's rows are stored.
     #[arg(long, value_enum, default_value_t = Rows::Int8)]
     rows: Rows,
+    /// Choose vocabulary, rows and weights that fit this board beside its firmware; needs --data.
+    #[arg(long, value_name = "BOARD", conflicts_with_all = ["flash", "ram"])]
+    fit: Option<String>,
+    /// Choose what fits so much flash, the model alone: 200K, 1M or bytes; needs --ram and --data.
+    #[arg(long, value_name = "SIZE", value_parser = fitting::size, requires = "ram")]
+    flash: Option<usize>,
+    /// Choose what fits so much RAM, the scratch memory alone.
+    #[arg(long, value_name = "SIZE", value_parser = fitting::size, requires = "flash")]
+    ram: Option<usize>,
     /// Measure on these pictures what the export costs in quality.
     #[arg(long, value_name = "D")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Measure on the first N pictures.
     #[arg(long, value_name = "N", default_value_t = 500)]
-    limit: usize,
+    pub(super) limit: usize,
     /// Report as one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Pictures that activations are measured on.
@@ -84,6 +94,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         export::provenance(&tokenizer, progress.as_ref())?
     };
+    if let Some(device) = fitting::device(arguments.fit.as_deref(), arguments.flash, arguments.ram)? {
+        return fitting::run(arguments, &tokenizer, &provenance, &device);
+    }
     let mut bytes = export::export(&tokenizer, rows, &provenance)?;
     if let Weights::Int8 = arguments.weights {
         let data = arguments.data.as_ref().context("--weights int8 measures activations on pictures: give --data D")?;
@@ -115,7 +128,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Writes what was asked for; the paths of the model files.
-fn write(arguments: &Arguments, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<PathBuf>> {
+pub(super) fn write(arguments: &Arguments, tokenizer: &Tokenizer, bytes: &[u8]) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     if let Some(folder) = &arguments.folder {
         save_folder(tokenizer, folder)?;

@@ -10,6 +10,7 @@ mod demo;
 mod encode;
 mod eval;
 mod export;
+mod fitting;
 mod inspect;
 mod output;
 mod progress;

@@ -95,6 +95,26 @@ impl Codebook {
         Self { document, embedding, features }.rounded()
     }
 
+    /// The words `ids` alone, which ascend.
+    ///
+    /// # Errors
+    /// If there is no such word.
+    pub fn restricted(&self, ids: &[u32]) -> Result<Self> {
+        let rows = Tensor::new(ids, self.embedding.device())?;
+        let pick = |tensor: &Tensor| tensor.index_select(&rows, 0);
+        let word = |&id: &u32| self.document.words.get(id as usize).cloned().with_context(|| format!("no word {id}"));
+        let words = ids.iter().map(word).collect::<Result<_>>()?;
+        let features = match &self.features {
+            Some(features) => Some(Features {
+                text: pick(&features.text)?,
+                text_plain: pick(&features.text_plain)?,
+                ..features.clone()
+            }),
+            None => None,
+        };
+        Ok(Self { document: Document { words, ..self.document.clone() }, embedding: pick(&self.embedding)?, features })
+    }
+
     /// Rounds the values to what the file holds, so that a codebook just made equals the one read back.
     fn rounded(self) -> Result<Self> {
         Self::from_tensors(self.document.clone(), &self.tensors()?)

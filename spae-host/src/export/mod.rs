@@ -4,6 +4,7 @@
 //! one row of the decoder's width a word. Sees the trained weights and spae-core; knows nothing of training.
 
 mod activations;
+pub mod fit;
 mod integer;
 mod report;
 mod rows;
