@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Dsp`] | Armv7E-M: Cortex-M4, M7 | two products an instruction (SMLAD), two differences (SSUB16) |
 //! | [`MultiplyAccumulate`] | Armv7-M: Cortex-M3 | sums of eight products in registers |
+//! | [`Riscv32`] | 32-bit RISC-V with multiplication (RV32IM) | the same |
 //!
 //! Each is one loop in assembly. On other processors the same kernels run with that loop in Rust, so that everything
 //! around it is tested and fuzzed on a workstation; the loops themselves are compared on the processors.
@@ -12,11 +13,14 @@
 #![deny(missing_docs)]
 
 mod dsp;
+mod interleaved;
 mod multiply_accumulate;
+mod riscv32;
 mod tile;
 
 pub use dsp::Dsp;
 pub use multiply_accumulate::MultiplyAccumulate;
+pub use riscv32::Riscv32;
 
 use spae_core::kernel::integer::{Kernel, Portable};
 
@@ -26,6 +30,8 @@ pub fn best() -> &'static dyn Kernel {
         &Dsp
     } else if cfg!(processor = "armv7m") {
         &MultiplyAccumulate
+    } else if cfg!(processor = "riscv32im") {
+        &Riscv32
     } else {
         &Portable
     }
