@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Dsp`] | Armv7E-M: Cortex-M4, M7 | two products an instruction (SMLAD), two differences (SSUB16) |
 //! | [`MultiplyAccumulate`] | Armv7-M: Cortex-M3 | sums of eight products in registers |
+//! | [`Helium`] | Armv8.1-M with MVE: Cortex-M55, M85 | sixteen products an instruction for a convolution, eight for an upsampling (VMLADAVA) |
 //! | [`Riscv32`] | 32-bit RISC-V with multiplication (RV32IM) | the same |
 //!
 //! Each is one loop in assembly. On other processors the same kernels run with that loop in Rust, so that everything
@@ -13,12 +14,14 @@
 #![deny(missing_docs)]
 
 mod dsp;
+mod helium;
 mod interleaved;
 mod multiply_accumulate;
 mod riscv32;
 mod tile;
 
 pub use dsp::Dsp;
+pub use helium::Helium;
 pub use multiply_accumulate::MultiplyAccumulate;
 pub use riscv32::Riscv32;
 
@@ -26,7 +29,9 @@ use spae_core::kernel::integer::{Kernel, Portable};
 
 /// The fastest kernel for the processor that this is compiled for.
 pub fn best() -> &'static dyn Kernel {
-    if cfg!(processor = "armv7em") {
+    if cfg!(processor = "armv8.1m") {
+        &Helium
+    } else if cfg!(processor = "armv7em") {
         &Dsp
     } else if cfg!(processor = "armv7m") {
         &MultiplyAccumulate

@@ -1,0 +1,520 @@
+//! Armv8.1-M with integer vectors (MVE, "Helium"): sixteen products an instruction for a convolution, eight for an
+//! upsampling.
+//!
+//! A tile is four columns, and `work` holds one after the other. Of a convolution a column is bytes: activations less 128,
+//! since both factors of a product must have signs; the sum of the weights makes up for that. Of an upsampling it is
+//! segment after segment of 16-bit lanes. Loops are tail-predicated: the last turn of each reads and writes only the lanes
+//! that are left.
+
+use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
+
+use crate::tile::Shape;
+
+const COLUMNS: usize = MAX_COLUMNS;
+
+/// Words of a quad of all columns, where it takes most.
+const WORDS: usize = 4 * COLUMNS / 2;
+
+/// 16-bit lanes of a vector.
+const LANES: usize = 8;
+
+/// Loops for Armv8.1-M with MVE.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Helium;
+
+impl Kernel for Helium {
+    fn columns(&self) -> usize {
+        COLUMNS
+    }
+
+    fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(work);
+        let length = 4 * span;
+        for (x, column) in bytes.chunks_exact_mut((rows.len() * length).max(1)).enumerate().take(columns.min(COLUMNS)) {
+            for (out, row) in column.chunks_exact_mut(length.max(1)).zip(rows) {
+                if let Some(row) = row.as_flattened().get(4 * x * step..) {
+                    centre(row, out);
+                }
+            }
+        }
+    }
+
+    fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
+        let lanes: &mut [i16] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
+        let length = 4 * quads;
+        for (x, column) in lanes.chunks_exact_mut((SEGMENTS * length).max(1)).enumerate().take(columns.min(COLUMNS)) {
+            let (above, rest) = column.split_at_mut(3 * length);
+            let (at, below) = rest.split_at_mut(3 * length);
+            let [Some(upper), Some(row), Some(lower)] = rows.map(|row| three_pixels(row, x, length)) else { return };
+            beside(row, at);
+            beyond(upper, at, above);
+            beyond(lower, at, below);
+        }
+    }
+
+    fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
+        match Shape::new(weights, channels, segments, work, WORDS) {
+            Some(Shape { segments: 1, quads }) => {
+                bytes(weights.as_flattened(), channels, 4 * quads, bytemuck::cast_slice(work), &mut sums[0]);
+            }
+            Some(Shape { segments: SEGMENTS, quads }) => {
+                let columns = bytemuck::try_cast_slice(work).unwrap_or(&[]);
+                lanes(weights.as_flattened(), channels, 4 * quads, columns, sums);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A convolution's sums, `[channel][column]`. The shape has been checked: `weights` is [channels × length], `work` at least
+/// [columns × length], and `length` is not 0.
+fn bytes(weights: &[u8], channels: usize, length: usize, work: &[u8], sums: &mut [[i32; COLUMNS]; CHANNELS]) {
+    let column = |x: usize| &work[x * length..][..length];
+    if channels != CHANNELS {
+        sums[0] = bytes_of_one(&weights[..length], [column(0), column(1), column(2), column(3)]);
+        return;
+    }
+    let rows = [&weights[..length], &weights[length..][..length]];
+    let (left, totals) = bytes_of_two::<true>(rows, [column(0), column(1)]);
+    let (right, _) = bytes_of_two::<false>(rows, [column(2), column(3)]);
+    for (channel, total) in totals.into_iter().enumerate() {
+        let [a, b] = left[channel];
+        let [c, d] = right[channel];
+        sums[channel] = [a, b, c, d].map(|sum: i32| sum.wrapping_add(total << 7));
+    }
+}
+
+/// An upsampling's sums. The shape has been checked: `weights` is [channels × segments × length], `work` at least
+/// [columns × segments × length], and `length` is not 0.
+fn lanes(weights: &[u8], channels: usize, length: usize, work: &[i16], sums: &mut Sums) {
+    let depth = SEGMENTS * length;
+    let column = |x: usize| &work[x * depth..][..depth];
+    if channels != CHANNELS {
+        let columns = [column(0), column(1), column(2), column(3)];
+        for (segment, sums) in sums.iter_mut().enumerate() {
+            let part = segment * length..(segment + 1) * length;
+            sums[0] = lanes_of_one(&weights[part.clone()], columns.map(|column| &column[part.clone()]));
+        }
+        return;
+    }
+    let rows = [&weights[..depth], &weights[depth..][..depth]];
+    for first in [0, 2] {
+        let columns = [column(first), column(first + 1)];
+        if length.is_multiple_of(LANES) {
+            lanes_of_two(rows, columns, length, sums, first);
+        } else {
+            for (segment, sums) in sums.iter_mut().enumerate() {
+                let part = segment * length..(segment + 1) * length;
+                let (rows, columns) = (rows.map(|row| &row[part.clone()]), columns.map(|column| &column[part.clone()]));
+                lanes_of_two(rows, columns, length, core::slice::from_mut(sums), first);
+            }
+        }
+    }
+}
+
+/// Three neighbouring pixels from pixel `x` on, of `length` channels each.
+#[inline(always)]
+fn three_pixels(row: &[Quad], x: usize, length: usize) -> Option<&[u8]> {
+    row.as_flattened().get(x * length..)?.get(..3 * length)
+}
+
+/// Activations less 128.
+fn centre(activations: &[u8], out: &mut [u8]) {
+    let length = activations.len().min(out.len());
+    if length == 0 {
+        return;
+    }
+    #[cfg(processor = "armv8.1m")]
+    {
+        // SAFETY: `length` is not 0 and at most that of either slice; the loop reads that many bytes of `activations` and
+        // writes that many of `out`. All registers that are written are operands (q0 and q1 are d0 to d3).
+        unsafe {
+            core::arch::asm!(
+                "vmov.i8 q1, #0x80",
+                "dlstp.8 lr, {length}",
+                "2:",
+                "vldrb.u8 q0, [{from}], #16",
+                "veor q0, q0, q1",
+                "vstrb.8 q0, [{to}], #16",
+                "letp lr, 2b",
+                length = in(reg) length,
+                from = inout(reg) activations.as_ptr() => _,
+                to = inout(reg) out.as_mut_ptr() => _,
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    out[..length].iter_mut().zip(activations).for_each(|(out, value)| *out = value ^ 0x80);
+}
+
+/// With k to the left and right of c: `k − c`, c, `k − c`. `row` is [3 × length] and so is `out`.
+fn beside(row: &[u8], out: &mut [i16]) {
+    let length = row.len() / 3;
+    if length == 0 || out.len() != row.len() {
+        return;
+    }
+    #[cfg(processor = "armv8.1m")]
+    {
+        // SAFETY: both slices are [3 × length], `length` is not 0, and the loop reads or writes `length` elements from each
+        // of their thirds on. All registers that are written are operands (q0 to q2 are d0 to d5).
+        unsafe {
+            let (from, to) = (row.as_ptr(), out.as_mut_ptr());
+            core::arch::asm!(
+                "dlstp.16 lr, {length}",
+                "2:",
+                "vldrb.u16 q0, [r0], #8",
+                "vldrb.u16 q1, [r1], #8",
+                "vldrb.u16 q2, [r2], #8",
+                "vsub.i16 q0, q0, q1",
+                "vsub.i16 q2, q2, q1",
+                "vstrh.16 q0, [{a}], #16",
+                "vstrh.16 q1, [{b}], #16",
+                "vstrh.16 q2, [{c}], #16",
+                "letp lr, 2b",
+                length = in(reg) length,
+                a = inout(reg) to => _,
+                b = inout(reg) to.add(length) => _,
+                c = inout(reg) to.add(2 * length) => _,
+                inout("r0") from => _,
+                inout("r1") from.add(length) => _,
+                inout("r2") from.add(2 * length) => _,
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    for i in 0..length {
+        let [left, at, right] = [0, 1, 2].map(|third| i16::from(row[third * length + i]));
+        (out[i], out[length + i], out[2 * length + i]) = (left - at, at, right - at);
+    }
+}
+
+/// With r above or below c and corners d beside it: `(d − r) − (k − c)`, `r − c`, `(d − r) − (k − c)`. `row` is [3 × length];
+/// so is `at`, what [`beside`] has made of c's row; and so is `out`.
+fn beyond(row: &[u8], at: &[i16], out: &mut [i16]) {
+    let length = row.len() / 3;
+    if length == 0 || at.len() != row.len() || out.len() != row.len() {
+        return;
+    }
+    #[cfg(processor = "armv8.1m")]
+    {
+        // SAFETY: all slices are [3 × length], `length` is not 0, and the loop reads or writes `length` elements from each
+        // of their thirds on. All registers that are written are operands (q0 to q3 are d0 to d7).
+        unsafe {
+            let (from, centre, to) = (row.as_ptr(), at.as_ptr(), out.as_mut_ptr());
+            core::arch::asm!(
+                "dlstp.16 lr, {length}",
+                "2:",
+                "vldrb.u16 q0, [r0], #8",
+                "vldrb.u16 q1, [r1], #8",
+                "vldrb.u16 q2, [r2], #8",
+                "vldrh.u16 q3, [{left}], #16",
+                "vsub.i16 q0, q0, q1",
+                "vsub.i16 q0, q0, q3",
+                "vldrh.u16 q3, [{right}], #16",
+                "vsub.i16 q2, q2, q1",
+                "vsub.i16 q2, q2, q3",
+                "vldrh.u16 q3, [{centre}], #16",
+                "vsub.i16 q1, q1, q3",
+                "vstrh.16 q0, [{a}], #16",
+                "vstrh.16 q1, [{b}], #16",
+                "vstrh.16 q2, [{c}], #16",
+                "letp lr, 2b",
+                length = in(reg) length,
+                left = inout(reg) centre => _,
+                centre = inout(reg) centre.add(length) => _,
+                right = inout(reg) centre.add(2 * length) => _,
+                a = inout(reg) to => _,
+                b = inout(reg) to.add(length) => _,
+                c = inout(reg) to.add(2 * length) => _,
+                inout("r0") from => _,
+                inout("r1") from.add(length) => _,
+                inout("r2") from.add(2 * length) => _,
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    for i in 0..length {
+        let [left, r, right] = [0, 1, 2].map(|third| i16::from(row[third * length + i]));
+        out[i] = left - r - at[i];
+        out[length + i] = r - at[length + i];
+        out[2 * length + i] = right - r - at[2 * length + i];
+    }
+}
+
+/// Sums of products of bytes, `[channel][column]`, and, if `TOTALS`, of each row of weights. Rows and columns are equally
+/// long and not empty.
+#[inline(always)]
+fn bytes_of_two<const TOTALS: bool>(rows: [&[u8]; 2], columns: [&[u8]; 2]) -> ([[i32; 2]; 2], [i32; 2]) {
+    #[cfg(processor = "armv8.1m")]
+    {
+        let [mut a, mut b, mut c, mut d, mut e, mut f] = [0; 6];
+        // SAFETY: the loop reads as many bytes from each slice as the first one has. All registers that are written are
+        // operands (q0 to q3 are d0 to d7).
+        unsafe {
+            core::arch::asm!(
+                "dlstp.8 lr, r11",
+                "2:",
+                "vldrb.u8 q0, [r1], #16",
+                "vldrb.u8 q1, [r3], #16",
+                "vldrb.u8 q2, [r5], #16",
+                "vmladava.s8 r0, q0, q2",
+                "vldrb.u8 q3, [r9], #16",
+                "vmladava.s8 r4, q1, q2",
+                "vmladava.s8 r2, q0, q3",
+                "vmladava.s8 r8, q1, q3",
+                ".if {totals}",
+                "vaddva.s8 r10, q0",
+                "vaddva.s8 r12, q1",
+                ".endif",
+                "letp lr, 2b",
+                totals = const TOTALS as u8,
+                inout("r0") a,
+                inout("r2") b,
+                inout("r4") c,
+                inout("r8") d,
+                inout("r10") e,
+                inout("r12") f,
+                inout("r1") rows[0].as_ptr() => _,
+                inout("r3") rows[1].as_ptr() => _,
+                inout("r5") columns[0].as_ptr() => _,
+                inout("r9") columns[1].as_ptr() => _,
+                in("r11") rows[0].len(),
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(readonly, nostack),
+            );
+        }
+        ([[a, b], [c, d]], [e, f])
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    {
+        let sums = rows.map(|row| columns.map(|column| sum_of_bytes(row, column)));
+        (sums, if TOTALS { rows.map(total) } else { [0; 2] })
+    }
+}
+
+/// Sums of products of activations, `[column]`. Rows and columns are equally long and not empty.
+#[inline(always)]
+fn bytes_of_one(row: &[u8], columns: [&[u8]; 4]) -> [i32; 4] {
+    #[cfg(processor = "armv8.1m")]
+    let (sums, total) = {
+        let [mut a, mut b, mut c, mut d, mut e] = [0; 5];
+        // SAFETY: as in `bytes_of_two`.
+        unsafe {
+            core::arch::asm!(
+                "dlstp.8 lr, r10",
+                "2:",
+                "vldrb.u8 q0, [r1], #16",
+                "vldrb.u8 q1, [r3], #16",
+                "vmladava.s8 r0, q0, q1",
+                "vldrb.u8 q2, [r5], #16",
+                "vmladava.s8 r2, q0, q2",
+                "vldrb.u8 q3, [r9], #16",
+                "vmladava.s8 r4, q0, q3",
+                "vldrb.u8 q1, [r11], #16",
+                "vmladava.s8 r8, q0, q1",
+                "vaddva.s8 r12, q0",
+                "letp lr, 2b",
+                inout("r0") a,
+                inout("r2") b,
+                inout("r4") c,
+                inout("r8") d,
+                inout("r12") e,
+                inout("r1") row.as_ptr() => _,
+                inout("r3") columns[0].as_ptr() => _,
+                inout("r5") columns[1].as_ptr() => _,
+                inout("r9") columns[2].as_ptr() => _,
+                inout("r11") columns[3].as_ptr() => _,
+                in("r10") row.len(),
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(readonly, nostack),
+            );
+        }
+        ([a, b, c, d], e)
+    };
+    #[cfg(not(processor = "armv8.1m"))]
+    let (sums, total) = (columns.map(|column| sum_of_bytes(row, column)), total(row));
+    sums.map(|sum: i32| sum.wrapping_add(total << 7))
+}
+
+/// Sums of products of 16-bit lanes at columns `first` and `first + 1`, for each of `sums`, a segment of `length`. Rows and
+/// columns are [segments × length]; if there is more than one segment, `length` is a multiple of [`LANES`]; it is not 0.
+#[inline(always)]
+fn lanes_of_two(
+    rows: [&[u8]; 2],
+    columns: [&[i16]; 2],
+    length: usize,
+    sums: &mut [[[i32; COLUMNS]; CHANNELS]],
+    first: usize,
+) {
+    debug_assert!(first + 2 <= COLUMNS && (sums.len() == 1 || length.is_multiple_of(LANES)));
+    #[cfg(processor = "armv8.1m")]
+    {
+        // SAFETY: a turn of the inner loop reads `LANES` elements of each slice, the last one of a segment what is left of
+        // `length`. Either there is one segment, or every turn reads all lanes, so that the pointers arrive at the start of
+        // the next one; so no more than segments · length elements are read, which all slices have. Two sums are written
+        // 16·n bytes behind the place of the first one, for n < 2·segments, which are those of a channel (8 bytes of its 16,
+        // and the second half only if `first` is 2). All registers that are written are operands (q0 to q3 are d0 to d7).
+        unsafe {
+            core::arch::asm!(
+                "3:",
+                "mov r0, #0",
+                "mov r2, #0",
+                "mov r4, #0",
+                "mov r8, #0",
+                "dlstp.16 lr, r12",
+                "2:",
+                "vldrb.s16 q0, [r1], #8",
+                "vldrb.s16 q1, [r3], #8",
+                "vldrh.u16 q2, [r5], #16",
+                "vmladava.s16 r0, q0, q2",
+                "vldrh.u16 q3, [r9], #16",
+                "vmladava.s16 r4, q1, q2",
+                "vmladava.s16 r2, q0, q3",
+                "vmladava.s16 r8, q1, q3",
+                "letp lr, 2b",
+                "strd r0, r2, [r11], #16",
+                "strd r4, r8, [r11], #16",
+                "subs r10, #1",
+                "bne 3b",
+                inout("r1") rows[0].as_ptr() => _,
+                inout("r3") rows[1].as_ptr() => _,
+                inout("r5") columns[0].as_ptr() => _,
+                inout("r9") columns[1].as_ptr() => _,
+                inout("r10") sums.len() => _,
+                inout("r11") sums.as_mut_ptr().cast::<i32>().add(first) => _,
+                in("r12") length,
+                out("r0") _,
+                out("r2") _,
+                out("r4") _,
+                out("r8") _,
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    for (segment, sums) in sums.iter_mut().enumerate() {
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            for (sum, column) in sums[first..].iter_mut().zip(columns) {
+                *sum = sum_of_lanes(&row[segment * length..][..length], &column[segment * length..]);
+            }
+        }
+    }
+}
+
+/// Sums of products of 16-bit lanes, `[column]`. Rows and columns are equally long and not empty.
+#[inline(always)]
+fn lanes_of_one(row: &[u8], columns: [&[i16]; 4]) -> [i32; 4] {
+    #[cfg(processor = "armv8.1m")]
+    {
+        let [mut a, mut b, mut c, mut d] = [0; 4];
+        // SAFETY: the loop reads as many elements from each slice as the first one has. All registers that are written are
+        // operands (q0 to q3 are d0 to d7).
+        unsafe {
+            core::arch::asm!(
+                "dlstp.16 lr, r10",
+                "2:",
+                "vldrb.s16 q0, [r1], #8",
+                "vldrh.u16 q1, [r3], #16",
+                "vmladava.s16 r0, q0, q1",
+                "vldrh.u16 q2, [r5], #16",
+                "vmladava.s16 r2, q0, q2",
+                "vldrh.u16 q3, [r9], #16",
+                "vmladava.s16 r4, q0, q3",
+                "vldrh.u16 q1, [r11], #16",
+                "vmladava.s16 r8, q0, q1",
+                "letp lr, 2b",
+                inout("r0") a,
+                inout("r2") b,
+                inout("r4") c,
+                inout("r8") d,
+                inout("r1") row.as_ptr() => _,
+                inout("r3") columns[0].as_ptr() => _,
+                inout("r5") columns[1].as_ptr() => _,
+                inout("r9") columns[2].as_ptr() => _,
+                inout("r11") columns[3].as_ptr() => _,
+                in("r10") row.len(),
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(readonly, nostack),
+            );
+        }
+        [a, b, c, d]
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    {
+        columns.map(|column| sum_of_lanes(row, column))
+    }
+}
+
+#[cfg(not(processor = "armv8.1m"))]
+fn sum_of_bytes(row: &[u8], column: &[u8]) -> i32 {
+    let products = row.iter().zip(column).map(|(&weight, &value)| i32::from(weight as i8) * i32::from(value as i8));
+    products.fold(0, i32::wrapping_add)
+}
+
+#[cfg(not(processor = "armv8.1m"))]
+fn total(row: &[u8]) -> i32 {
+    row.iter().map(|&weight| i32::from(weight as i8)).sum()
+}
+
+#[cfg(not(processor = "armv8.1m"))]
+fn sum_of_lanes(row: &[u8], column: &[i16]) -> i32 {
+    let products = row.iter().zip(column).map(|(&weight, &value)| i32::from(weight as i8) * i32::from(value));
+    products.fold(0, i32::wrapping_add)
+}
