@@ -29,12 +29,18 @@ impl Kernel for Helium {
 
     fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(work);
-        let length = 4 * span;
-        for (x, column) in bytes.chunks_exact_mut((rows.len() * length).max(1)).enumerate().take(columns.min(COLUMNS)) {
-            for (out, row) in column.chunks_exact_mut(length.max(1)).zip(rows) {
-                if let Some(row) = row.as_flattened().get(4 * x * step..) {
-                    centre(row, out);
-                }
+        let (length, step) = (4 * span, 4 * step);
+        let depth = rows.len() * length;
+        let rows = rows.iter().map(|row| row.as_flattened()).enumerate();
+        if columns == COLUMNS && depth <= bytes.len() / COLUMNS {
+            for (index, row) in rows {
+                centre_all(row, length, step, &mut bytes[index * length..], depth);
+            }
+            return;
+        }
+        for (index, row) in rows {
+            for (x, column) in bytes.chunks_exact_mut(depth.max(1)).enumerate().take(columns.min(COLUMNS)) {
+                centre(row.get(x * step..).unwrap_or(&[]), &mut column[index * length..][..length]);
             }
         }
     }
@@ -69,18 +75,10 @@ impl Kernel for Helium {
 /// A convolution's sums, `[channel][column]`. The shape has been checked: `weights` is [channels × length], `work` at least
 /// [columns × length], and `length` is not 0.
 fn bytes(weights: &[u8], channels: usize, length: usize, work: &[u8], sums: &mut [[i32; COLUMNS]; CHANNELS]) {
-    let column = |x: usize| &work[x * length..][..length];
-    if channels != CHANNELS {
-        sums[0] = bytes_of_one(&weights[..length], [column(0), column(1), column(2), column(3)]);
-        return;
-    }
-    let rows = [&weights[..length], &weights[length..][..length]];
-    let (left, totals) = bytes_of_two::<true>(rows, [column(0), column(1)]);
-    let (right, _) = bytes_of_two::<false>(rows, [column(2), column(3)]);
-    for (channel, total) in totals.into_iter().enumerate() {
-        let [a, b] = left[channel];
-        let [c, d] = right[channel];
-        sums[channel] = [a, b, c, d].map(|sum: i32| sum.wrapping_add(total << 7));
+    if channels == CHANNELS {
+        bytes_of_two(weights, length, work, sums);
+    } else {
+        sums[0] = bytes_of_one(weights, length, work);
     }
 }
 
@@ -151,6 +149,65 @@ fn centre(activations: &[u8], out: &mut [u8]) {
     }
     #[cfg(not(processor = "armv8.1m"))]
     out[..length].iter_mut().zip(activations).for_each(|(out, value)| *out = value ^ 0x80);
+}
+
+/// Activations less 128 for all columns: `length` of each, `step` apart in `activations` and `depth` in `out`. If one of the
+/// two is too short, nothing is written.
+fn centre_all(activations: &[u8], length: usize, step: usize, out: &mut [u8], depth: usize) {
+    let fits = |there: usize, pitch: usize| there.checked_sub(length).is_some_and(|rest| pitch <= rest / (COLUMNS - 1));
+    if length == 0 || !fits(activations.len(), step) || !fits(out.len(), depth) {
+        return;
+    }
+    #[cfg(processor = "armv8.1m")]
+    {
+        // SAFETY: `length` is not 0; the loop reads that many bytes from `activations` and writes that many to `out`, four
+        // times, from places that have them, as was just checked. All registers that are written are operands (q0 to q3 are
+        // d0 to d7).
+        unsafe {
+            let (from, to) = (activations.as_ptr(), out.as_mut_ptr());
+            core::arch::asm!(
+                "vmov.i8 q3, #0x80",
+                "dlstp.8 lr, {length}",
+                "2:",
+                "vldrb.u8 q0, [{a}], #16",
+                "vldrb.u8 q1, [{b}], #16",
+                "veor q0, q0, q3",
+                "vldrb.u8 q2, [{c}], #16",
+                "veor q1, q1, q3",
+                "vstrb.8 q0, [{e}], #16",
+                "vldrb.u8 q0, [{d}], #16",
+                "veor q2, q2, q3",
+                "vstrb.8 q1, [{f}], #16",
+                "veor q0, q0, q3",
+                "vstrb.8 q2, [{g}], #16",
+                "vstrb.8 q0, [{h}], #16",
+                "letp lr, 2b",
+                length = in(reg) length,
+                a = inout(reg) from => _,
+                b = inout(reg) from.add(step) => _,
+                c = inout(reg) from.add(2 * step) => _,
+                d = inout(reg) from.add(3 * step) => _,
+                e = inout(reg) to => _,
+                f = inout(reg) to.add(depth) => _,
+                g = inout(reg) to.add(2 * depth) => _,
+                h = inout(reg) to.add(3 * depth) => _,
+                out("lr") _,
+                out("d0") _,
+                out("d1") _,
+                out("d2") _,
+                out("d3") _,
+                out("d4") _,
+                out("d5") _,
+                out("d6") _,
+                out("d7") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv8.1m"))]
+    for x in 0..COLUMNS {
+        centre(&activations[x * step..], &mut out[x * depth..][..length]);
+    }
 }
 
 /// With k to the left and right of c: `k − c`, c, `k − c`. `row` is [3 × length] and so is `out`.
@@ -265,17 +322,30 @@ fn beyond(row: &[u8], at: &[i16], out: &mut [i16]) {
     }
 }
 
-/// Sums of products of bytes, `[channel][column]`, and, if `TOTALS`, of each row of weights. Rows and columns are equally
-/// long and not empty.
+/// Sums of products of activations for two channels, `[channel][column]`. The shape has been checked: `weights` is
+/// [2 × length], `work` at least [4 × length], and `length` is not 0.
 #[inline(always)]
-fn bytes_of_two<const TOTALS: bool>(rows: [&[u8]; 2], columns: [&[u8]; 2]) -> ([[i32; 2]; 2], [i32; 2]) {
+fn bytes_of_two(weights: &[u8], length: usize, work: &[u8], sums: &mut [[i32; COLUMNS]; CHANNELS]) {
     #[cfg(processor = "armv8.1m")]
     {
-        let [mut a, mut b, mut c, mut d, mut e, mut f] = [0; 6];
-        // SAFETY: the loop reads as many bytes from each slice as the first one has. All registers that are written are
-        // operands (q0 to q3 are d0 to d7).
+        // SAFETY: two loops one after the other, for two columns each, read `length` bytes from r1, r3, r5 and r9 on: from
+        // the starts of both rows of weights, and of columns 0 and 1, then 2 and 3. What a pointer has moved by (up to 15
+        // more) is the same for all and is taken back. Four pairs of sums are written, 0, 8, 16 and 24 bytes behind the
+        // first of eight. r6 and r7, which the compiler keeps for itself, are pushed and popped; all other registers that
+        // are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
+                "push {{r6, r7}}",
+                "mov r6, r12",
+                "mov r7, r1",
+                "add r3, r1, r11",
+                "add r9, r5, r11",
+                "mov r0, #0",
+                "mov r2, #0",
+                "mov r4, #0",
+                "mov r8, #0",
+                "mov r10, #0",
+                "mov r12, #0",
                 "dlstp.8 lr, r11",
                 "2:",
                 "vldrb.u8 q0, [r1], #16",
@@ -284,25 +354,53 @@ fn bytes_of_two<const TOTALS: bool>(rows: [&[u8]; 2], columns: [&[u8]; 2]) -> ([
                 "vmladava.s8 r0, q0, q2",
                 "vldrb.u8 q3, [r9], #16",
                 "vmladava.s8 r4, q1, q2",
-                "vmladava.s8 r2, q0, q3",
-                "vmladava.s8 r8, q1, q3",
-                ".if {totals}",
                 "vaddva.s8 r10, q0",
+                "vmladava.s8 r2, q0, q3",
                 "vaddva.s8 r12, q1",
-                ".endif",
+                "vmladava.s8 r8, q1, q3",
                 "letp lr, 2b",
-                totals = const TOTALS as u8,
-                inout("r0") a,
-                inout("r2") b,
-                inout("r4") c,
-                inout("r8") d,
-                inout("r10") e,
-                inout("r12") f,
-                inout("r1") rows[0].as_ptr() => _,
-                inout("r3") rows[1].as_ptr() => _,
-                inout("r5") columns[0].as_ptr() => _,
-                inout("r9") columns[1].as_ptr() => _,
-                in("r11") rows[0].len(),
+                // 128 times the sums of the weights.
+                "lsl r10, #7",
+                "lsl r12, #7",
+                "add r0, r10",
+                "add r2, r10",
+                "add r4, r12",
+                "add r8, r12",
+                "strd r0, r2, [r6]",
+                "strd r4, r8, [r6, #16]",
+                "sub r1, r7",
+                "sub r5, r1",
+                "add r5, r5, r11, lsl #1",
+                "add r9, r5, r11",
+                "mov r1, r7",
+                "add r3, r1, r11",
+                "mov r2, r10",
+                "mov r4, r12",
+                "dlstp.8 lr, r11",
+                "2:",
+                "vldrb.u8 q0, [r1], #16",
+                "vldrb.u8 q1, [r3], #16",
+                "vldrb.u8 q2, [r5], #16",
+                "vmladava.s8 r10, q0, q2",
+                "vldrb.u8 q3, [r9], #16",
+                "vmladava.s8 r12, q1, q2",
+                "vmladava.s8 r2, q0, q3",
+                "vmladava.s8 r4, q1, q3",
+                "letp lr, 2b",
+                "strd r10, r2, [r6, #8]",
+                "strd r12, r4, [r6, #24]",
+                "pop {{r6, r7}}",
+                inout("r1") weights.as_ptr() => _,
+                inout("r5") work.as_ptr() => _,
+                in("r11") length,
+                inout("r12") sums.as_mut_ptr() => _,
+                out("r0") _,
+                out("r2") _,
+                out("r3") _,
+                out("r4") _,
+                out("r8") _,
+                out("r9") _,
+                out("r10") _,
                 out("lr") _,
                 out("d0") _,
                 out("d1") _,
@@ -312,25 +410,23 @@ fn bytes_of_two<const TOTALS: bool>(rows: [&[u8]; 2], columns: [&[u8]; 2]) -> ([
                 out("d5") _,
                 out("d6") _,
                 out("d7") _,
-                options(readonly, nostack),
             );
         }
-        ([[a, b], [c, d]], [e, f])
     }
     #[cfg(not(processor = "armv8.1m"))]
     {
-        let sums = rows.map(|row| columns.map(|column| sum_of_bytes(row, column)));
-        (sums, if TOTALS { rows.map(total) } else { [0; 2] })
+        *sums = [0, 1].map(|channel| emulated_bytes(&weights[channel * length..], length, work));
     }
 }
 
-/// Sums of products of activations, `[column]`. Rows and columns are equally long and not empty.
+/// As [`bytes_of_two`], for a single channel: `weights` is [length].
 #[inline(always)]
-fn bytes_of_one(row: &[u8], columns: [&[u8]; 4]) -> [i32; 4] {
+fn bytes_of_one(weights: &[u8], length: usize, work: &[u8]) -> [i32; 4] {
     #[cfg(processor = "armv8.1m")]
-    let (sums, total) = {
+    {
         let [mut a, mut b, mut c, mut d, mut e] = [0; 5];
-        // SAFETY: as in `bytes_of_two`.
+        // SAFETY: the loop reads `length` bytes from the row of weights and from each of the columns. All registers that are
+        // written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
                 "dlstp.8 lr, r10",
@@ -351,12 +447,12 @@ fn bytes_of_one(row: &[u8], columns: [&[u8]; 4]) -> [i32; 4] {
                 inout("r4") c,
                 inout("r8") d,
                 inout("r12") e,
-                inout("r1") row.as_ptr() => _,
-                inout("r3") columns[0].as_ptr() => _,
-                inout("r5") columns[1].as_ptr() => _,
-                inout("r9") columns[2].as_ptr() => _,
-                inout("r11") columns[3].as_ptr() => _,
-                in("r10") row.len(),
+                inout("r1") weights.as_ptr() => _,
+                inout("r3") work.as_ptr() => _,
+                inout("r5") work.as_ptr().add(length) => _,
+                inout("r9") work.as_ptr().add(2 * length) => _,
+                inout("r11") work.as_ptr().add(3 * length) => _,
+                in("r10") length,
                 out("lr") _,
                 out("d0") _,
                 out("d1") _,
@@ -369,11 +465,12 @@ fn bytes_of_one(row: &[u8], columns: [&[u8]; 4]) -> [i32; 4] {
                 options(readonly, nostack),
             );
         }
-        ([a, b, c, d], e)
-    };
+        [a, b, c, d].map(|sum: i32| sum.wrapping_add(e << 7))
+    }
     #[cfg(not(processor = "armv8.1m"))]
-    let (sums, total) = (columns.map(|column| sum_of_bytes(row, column)), total(row));
-    sums.map(|sum: i32| sum.wrapping_add(total << 7))
+    {
+        emulated_bytes(weights, length, work)
+    }
 }
 
 /// Sums of products of 16-bit lanes at columns `first` and `first + 1`, for each of `sums`, a segment of `length`. Rows and
@@ -502,15 +599,15 @@ fn lanes_of_one(row: &[u8], columns: [&[i16]; 4]) -> [i32; 4] {
     }
 }
 
+/// What the loops over bytes do, for one channel.
 #[cfg(not(processor = "armv8.1m"))]
-fn sum_of_bytes(row: &[u8], column: &[u8]) -> i32 {
-    let products = row.iter().zip(column).map(|(&weight, &value)| i32::from(weight as i8) * i32::from(value as i8));
-    products.fold(0, i32::wrapping_add)
-}
-
-#[cfg(not(processor = "armv8.1m"))]
-fn total(row: &[u8]) -> i32 {
-    row.iter().map(|&weight| i32::from(weight as i8)).sum()
+fn emulated_bytes(weights: &[u8], length: usize, work: &[u8]) -> [i32; COLUMNS] {
+    let weights = weights[..length].iter().map(|&weight| i32::from(weight as i8));
+    let total = weights.clone().fold(0, i32::wrapping_add);
+    [0, 1, 2, 3].map(|x| {
+        let products = weights.clone().zip(&work[x * length..]).map(|(weight, &value)| weight * i32::from(value as i8));
+        products.fold(total << 7, i32::wrapping_add)
+    })
 }
 
 #[cfg(not(processor = "armv8.1m"))]
