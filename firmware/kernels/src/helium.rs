@@ -18,6 +18,29 @@ const WORDS: usize = 4 * COLUMNS / 2;
 /// 16-bit lanes of a vector.
 const LANES: usize = 8;
 
+/// Lanes from one vector of a column to the next, where columns lie side by side.
+const TOGETHER: usize = COLUMNS * LANES;
+
+/// Where the lanes of an upsampling are.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Lanes from one column to the next.
+    column: usize,
+    /// Lanes from one segment of a column to the next.
+    segment: usize,
+}
+
+impl Layout {
+    /// Of segments of `length`.
+    fn of(length: usize) -> Self {
+        if length.is_multiple_of(LANES) {
+            Self { column: LANES, segment: COLUMNS * length }
+        } else {
+            Self { column: SEGMENTS * length, segment: length }
+        }
+    }
+}
+
 /// Loops for Armv8.1-M with MVE.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Helium;
@@ -48,13 +71,21 @@ impl Kernel for Helium {
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
         let lanes: &mut [i16] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
         let length = 4 * quads;
-        for (x, column) in lanes.chunks_exact_mut((SEGMENTS * length).max(1)).enumerate().take(columns.min(COLUMNS)) {
-            let (above, rest) = column.split_at_mut(3 * length);
-            let (at, below) = rest.split_at_mut(3 * length);
+        let layout = Layout::of(length);
+        for x in 0..columns.min(COLUMNS) {
             let [Some(upper), Some(row), Some(lower)] = rows.map(|row| three_pixels(row, x, length)) else { return };
-            beside(row, at);
-            beyond(upper, at, above);
-            beyond(lower, at, below);
+            let column = lanes.get_mut(x * layout.column..).unwrap_or(&mut []);
+            let Some((above, rest)) = column.split_at_mut_checked(3 * layout.segment) else { return };
+            let Some((at, below)) = rest.split_at_mut_checked(3 * layout.segment) else { return };
+            if length.is_multiple_of(LANES) {
+                beside::<TOGETHER>(row, layout.segment, at);
+                beyond::<TOGETHER>(upper, layout.segment, at, above);
+                beyond::<TOGETHER>(lower, layout.segment, at, below);
+            } else {
+                beside::<LANES>(row, layout.segment, at);
+                beyond::<LANES>(upper, layout.segment, at, above);
+                beyond::<LANES>(lower, layout.segment, at, below);
+            }
         }
     }
 
@@ -85,27 +116,23 @@ fn bytes(weights: &[u8], channels: usize, length: usize, work: &[u8], sums: &mut
 /// An upsampling's sums. The shape has been checked: `weights` is [channels × segments × length], `work` at least
 /// [columns × segments × length], and `length` is not 0.
 fn lanes(weights: &[u8], channels: usize, length: usize, work: &[i16], sums: &mut Sums) {
-    let depth = SEGMENTS * length;
-    let column = |x: usize| &work[x * depth..][..depth];
-    if channels != CHANNELS {
-        let columns = [column(0), column(1), column(2), column(3)];
-        for (segment, sums) in sums.iter_mut().enumerate() {
-            let part = segment * length..(segment + 1) * length;
-            sums[0] = lanes_of_one(&weights[part.clone()], columns.map(|column| &column[part.clone()]));
-        }
-        return;
+    if !length.is_multiple_of(LANES) {
+        lanes_of_each::<LANES>(weights, channels, length, work, sums);
+    } else if channels == CHANNELS {
+        lanes_of_two(weights, length, work, sums);
+    } else {
+        lanes_of_each::<TOGETHER>(weights, channels, length, work, sums);
     }
-    let rows = [&weights[..depth], &weights[depth..][..depth]];
-    for first in [0, 2] {
-        let columns = [column(first), column(first + 1)];
-        if length.is_multiple_of(LANES) {
-            lanes_of_two(rows, columns, length, sums, first);
-        } else {
-            for (segment, sums) in sums.iter_mut().enumerate() {
-                let part = segment * length..(segment + 1) * length;
-                let (rows, columns) = (rows.map(|row| &row[part.clone()]), columns.map(|column| &column[part.clone()]));
-                lanes_of_two(rows, columns, length, core::slice::from_mut(sums), first);
-            }
+}
+
+/// As [`lanes`], one channel and one segment after the other. `STEP`: lanes from one vector of a column to the next.
+#[inline(never)]
+fn lanes_of_each<const STEP: usize>(weights: &[u8], channels: usize, length: usize, work: &[i16], sums: &mut Sums) {
+    let layout = Layout::of(length);
+    for channel in 0..channels.min(CHANNELS) {
+        for (segment, sums) in sums.iter_mut().enumerate() {
+            let row = &weights[(channel * SEGMENTS + segment) * length..][..length];
+            sums[channel] = lanes_of_one::<STEP>(row, &work[segment * layout.segment..], layout.column);
         }
     }
 }
@@ -210,16 +237,26 @@ fn centre_all(activations: &[u8], length: usize, step: usize, out: &mut [u8], de
     }
 }
 
-/// With k to the left and right of c: `k − c`, c, `k − c`. `row` is [3 × length] and so is `out`.
-fn beside(row: &[u8], out: &mut [i16]) {
+/// Whether three segments of `length` lanes, `pitch` apart, of which one vector is `STEP` lanes behind the other, are
+/// something and lie in a slice of `len`.
+#[inline(always)]
+fn fit<const STEP: usize>(length: usize, pitch: usize, len: usize) -> bool {
+    let Some(last) = length.checked_sub(1) else { return false };
+    // No sum overflows: a slice has less than 2³⁰ lanes.
+    length <= len / (STEP / LANES) && pitch <= len && 2 * pitch + last / LANES * STEP + last % LANES < len
+}
+
+/// With k to the left and right of c: `k − c`, c, `k − c`. `row` is [3 × length]; segments of `out` are `pitch` apart, and
+/// vectors of a segment `STEP` lanes. If `out` is too short, nothing is written.
+fn beside<const STEP: usize>(row: &[u8], pitch: usize, out: &mut [i16]) {
     let length = row.len() / 3;
-    if length == 0 || out.len() != row.len() {
+    if !fit::<STEP>(length, pitch, out.len()) {
         return;
     }
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: both slices are [3 × length], `length` is not 0, and the loop reads or writes `length` elements from each
-        // of their thirds on. All registers that are written are operands (q0 to q2 are d0 to d5).
+        // SAFETY: `row` is [3 × length], and `fit` has found that `length` is not 0 and that `out` has all lanes of three
+        // segments. The loop reads `length` bytes from each third of `row` on, and writes as many lanes of each segment. All registers that are written are operands (q0 to q2 are d0 to d5).
         unsafe {
             let (from, to) = (row.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
@@ -230,14 +267,15 @@ fn beside(row: &[u8], out: &mut [i16]) {
                 "vldrb.u16 q2, [r2], #8",
                 "vsub.i16 q0, q0, q1",
                 "vsub.i16 q2, q2, q1",
-                "vstrh.16 q0, [{a}], #16",
-                "vstrh.16 q1, [{b}], #16",
-                "vstrh.16 q2, [{c}], #16",
+                "vstrh.16 q0, [{a}], #{step}",
+                "vstrh.16 q1, [{b}], #{step}",
+                "vstrh.16 q2, [{c}], #{step}",
                 "letp lr, 2b",
+                step = const 2 * STEP,
                 length = in(reg) length,
                 a = inout(reg) to => _,
-                b = inout(reg) to.add(length) => _,
-                c = inout(reg) to.add(2 * length) => _,
+                b = inout(reg) to.add(pitch) => _,
+                c = inout(reg) to.add(2 * pitch) => _,
                 inout("r0") from => _,
                 inout("r1") from.add(length) => _,
                 inout("r2") from.add(2 * length) => _,
@@ -254,22 +292,24 @@ fn beside(row: &[u8], out: &mut [i16]) {
     }
     #[cfg(not(processor = "armv8.1m"))]
     for i in 0..length {
+        let o = i / LANES * STEP + i % LANES;
         let [left, at, right] = [0, 1, 2].map(|third| i16::from(row[third * length + i]));
-        (out[i], out[length + i], out[2 * length + i]) = (left - at, at, right - at);
+        (out[o], out[pitch + o], out[2 * pitch + o]) = (left - at, at, right - at);
     }
 }
 
 /// With r above or below c and corners d beside it: `(d − r) − (k − c)`, `r − c`, `(d − r) − (k − c)`. `row` is [3 × length];
-/// so is `at`, what [`beside`] has made of c's row; and so is `out`.
-fn beyond(row: &[u8], at: &[i16], out: &mut [i16]) {
+/// `at` is what [`beside`] has made of c's row, and `out` is laid out as that. If one of them is too short, nothing is written.
+fn beyond<const STEP: usize>(row: &[u8], pitch: usize, at: &[i16], out: &mut [i16]) {
     let length = row.len() / 3;
-    if length == 0 || at.len() != row.len() || out.len() != row.len() {
+    if !fit::<STEP>(length, pitch, at.len()) || !fit::<STEP>(length, pitch, out.len()) {
         return;
     }
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: all slices are [3 × length], `length` is not 0, and the loop reads or writes `length` elements from each
-        // of their thirds on. All registers that are written are operands (q0 to q3 are d0 to d7).
+        // SAFETY: `row` is [3 × length], and `fit` has found that `length` is not 0 and that `at` and `out` have all lanes
+        // of three segments. The loop reads `length` bytes from each third of `row` on, and reads or writes as many lanes of
+        // each segment. All registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             let (from, centre, to) = (row.as_ptr(), at.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
@@ -278,25 +318,26 @@ fn beyond(row: &[u8], at: &[i16], out: &mut [i16]) {
                 "vldrb.u16 q0, [r0], #8",
                 "vldrb.u16 q1, [r1], #8",
                 "vldrb.u16 q2, [r2], #8",
-                "vldrh.u16 q3, [{left}], #16",
+                "vldrh.u16 q3, [{left}], #{step}",
                 "vsub.i16 q0, q0, q1",
                 "vsub.i16 q0, q0, q3",
-                "vldrh.u16 q3, [{right}], #16",
+                "vldrh.u16 q3, [{right}], #{step}",
                 "vsub.i16 q2, q2, q1",
                 "vsub.i16 q2, q2, q3",
-                "vldrh.u16 q3, [{centre}], #16",
+                "vldrh.u16 q3, [{centre}], #{step}",
                 "vsub.i16 q1, q1, q3",
-                "vstrh.16 q0, [{a}], #16",
-                "vstrh.16 q1, [{b}], #16",
-                "vstrh.16 q2, [{c}], #16",
+                "vstrh.16 q0, [{a}], #{step}",
+                "vstrh.16 q1, [{b}], #{step}",
+                "vstrh.16 q2, [{c}], #{step}",
                 "letp lr, 2b",
+                step = const 2 * STEP,
                 length = in(reg) length,
                 left = inout(reg) centre => _,
-                centre = inout(reg) centre.add(length) => _,
-                right = inout(reg) centre.add(2 * length) => _,
+                centre = inout(reg) centre.add(pitch) => _,
+                right = inout(reg) centre.add(2 * pitch) => _,
                 a = inout(reg) to => _,
-                b = inout(reg) to.add(length) => _,
-                c = inout(reg) to.add(2 * length) => _,
+                b = inout(reg) to.add(pitch) => _,
+                c = inout(reg) to.add(2 * pitch) => _,
                 inout("r0") from => _,
                 inout("r1") from.add(length) => _,
                 inout("r2") from.add(2 * length) => _,
@@ -315,10 +356,11 @@ fn beyond(row: &[u8], at: &[i16], out: &mut [i16]) {
     }
     #[cfg(not(processor = "armv8.1m"))]
     for i in 0..length {
+        let o = i / LANES * STEP + i % LANES;
         let [left, r, right] = [0, 1, 2].map(|third| i16::from(row[third * length + i]));
-        out[i] = left - r - at[i];
-        out[length + i] = r - at[length + i];
-        out[2 * length + i] = right - r - at[2 * length + i];
+        out[o] = left - r - at[o];
+        out[pitch + o] = r - at[pitch + o];
+        out[2 * pitch + o] = right - r - at[2 * pitch + o];
     }
 }
 
@@ -473,57 +515,77 @@ fn bytes_of_one(weights: &[u8], length: usize, work: &[u8]) -> [i32; 4] {
     }
 }
 
-/// Sums of products of 16-bit lanes at columns `first` and `first + 1`, for each of `sums`, a segment of `length`. Rows and
-/// columns are [segments × length]; if there is more than one segment, `length` is a multiple of [`LANES`]; it is not 0.
+/// Sums of products of 16-bit lanes for two channels, `[segment][channel][column]`. The shape has been checked: `weights` is
+/// [2 × segments × length], `work` at least [segments × columns × length]. `length` is a multiple of [`LANES`], but not 0.
 #[inline(always)]
-fn lanes_of_two(
-    rows: [&[u8]; 2],
-    columns: [&[i16]; 2],
-    length: usize,
-    sums: &mut [[[i32; COLUMNS]; CHANNELS]],
-    first: usize,
-) {
-    debug_assert!(first + 2 <= COLUMNS && (sums.len() == 1 || length.is_multiple_of(LANES)));
+fn lanes_of_two(weights: &[u8], length: usize, work: &[i16], sums: &mut Sums) {
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: a turn of the inner loop reads `LANES` elements of each slice, the last one of a segment what is left of
-        // `length`. Either there is one segment, or every turn reads all lanes, so that the pointers arrive at the start of
-        // the next one; so no more than segments · length elements are read, which all slices have. Two sums are written
-        // 16·n bytes behind the place of the first one, for n < 2·segments, which are those of a channel (8 bytes of its 16,
-        // and the second half only if `first` is 2). All registers that are written are operands (q0 to q3 are d0 to d7).
+        // SAFETY: a turn of the inner loop, and what stands before it as its first turn, reads a vector of both rows of
+        // weights and one of each column; there are length / 8 of them, at least one, for each segment. The outer loop ends
+        // when the pointer to the first row has come to the second one, after 9·length bytes of it; the same have been read
+        // of the second row, and 9·4·length lanes of `work`. Eight sums are written for each of the nine segments, which
+        // is all there are. r6 and r7, which the compiler keeps for itself, and the count of turns are pushed and popped;
+        // all other registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
+            let second = weights.as_ptr().add(SEGMENTS * length);
             core::arch::asm!(
+                "push {{r6, r7}}",
+                "push {{r12}}",
                 "3:",
-                "mov r0, #0",
-                "mov r2, #0",
-                "mov r4, #0",
-                "mov r8, #0",
-                "dlstp.16 lr, r12",
+                "ldr r7, [sp]",
+                "vldrb.s16 q0, [r1], #8",
+                "vldrb.s16 q1, [r3], #8",
+                "vldrh.u16 q2, [r5], #64",
+                "vmladav.s16 r0, q0, q2",
+                "vldrh.u16 q3, [r5, #-48]",
+                "vmladav.s16 r8, q1, q2",
+                "vldrh.u16 q2, [r5, #-32]",
+                "vmladav.s16 r2, q0, q3",
+                "vmladav.s16 r10, q1, q3",
+                "vldrh.u16 q3, [r5, #-16]",
+                "vmladav.s16 r4, q0, q2",
+                "vmladav.s16 r12, q1, q2",
+                "vmladav.s16 r6, q0, q3",
+                "vmladav.s16 lr, q1, q3",
+                "cbz r7, 4f",
                 "2:",
                 "vldrb.s16 q0, [r1], #8",
                 "vldrb.s16 q1, [r3], #8",
-                "vldrh.u16 q2, [r5], #16",
+                "vldrh.u16 q2, [r5], #64",
                 "vmladava.s16 r0, q0, q2",
-                "vldrh.u16 q3, [r9], #16",
-                "vmladava.s16 r4, q1, q2",
+                "vldrh.u16 q3, [r5, #-48]",
+                "vmladava.s16 r8, q1, q2",
+                "vldrh.u16 q2, [r5, #-32]",
                 "vmladava.s16 r2, q0, q3",
-                "vmladava.s16 r8, q1, q3",
-                "letp lr, 2b",
-                "strd r0, r2, [r11], #16",
-                "strd r4, r8, [r11], #16",
-                "subs r10, #1",
+                "vmladava.s16 r10, q1, q3",
+                "vldrh.u16 q3, [r5, #-16]",
+                "vmladava.s16 r4, q0, q2",
+                "vmladava.s16 r12, q1, q2",
+                "vmladava.s16 r6, q0, q3",
+                "vmladava.s16 lr, q1, q3",
+                "subs r7, #1",
+                "bne 2b",
+                "4:",
+                "strd r0, r2, [r11], #8",
+                "strd r4, r6, [r11], #8",
+                "strd r8, r10, [r11], #8",
+                "strd r12, lr, [r11], #8",
+                "cmp r1, r9",
                 "bne 3b",
-                inout("r1") rows[0].as_ptr() => _,
-                inout("r3") rows[1].as_ptr() => _,
-                inout("r5") columns[0].as_ptr() => _,
-                inout("r9") columns[1].as_ptr() => _,
-                inout("r10") sums.len() => _,
-                inout("r11") sums.as_mut_ptr().cast::<i32>().add(first) => _,
-                in("r12") length,
+                "pop {{r12}}",
+                "pop {{r6, r7}}",
+                inout("r1") weights.as_ptr() => _,
+                inout("r3") second => _,
+                inout("r5") work.as_ptr() => _,
+                in("r9") second,
+                inout("r11") sums.as_mut_ptr() => _,
+                inout("r12") length / LANES - 1 => _,
                 out("r0") _,
                 out("r2") _,
                 out("r4") _,
                 out("r8") _,
+                out("r10") _,
                 out("lr") _,
                 out("d0") _,
                 out("d1") _,
@@ -533,51 +595,46 @@ fn lanes_of_two(
                 out("d5") _,
                 out("d6") _,
                 out("d7") _,
-                options(nostack),
             );
         }
     }
     #[cfg(not(processor = "armv8.1m"))]
-    for (segment, sums) in sums.iter_mut().enumerate() {
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            for (sum, column) in sums[first..].iter_mut().zip(columns) {
-                *sum = sum_of_lanes(&row[segment * length..][..length], &column[segment * length..]);
-            }
-        }
-    }
+    lanes_of_each::<TOGETHER>(weights, CHANNELS, length, work, sums);
 }
 
-/// Sums of products of 16-bit lanes, `[column]`. Rows and columns are equally long and not empty.
+/// Sums of products of 16-bit lanes, `[column]`. `row` is not empty, and `work` has as many lanes for each column: columns are
+/// `pitch` apart, and vectors of a column `STEP` lanes.
 #[inline(always)]
-fn lanes_of_one(row: &[u8], columns: [&[i16]; 4]) -> [i32; 4] {
+fn lanes_of_one<const STEP: usize>(row: &[u8], work: &[i16], pitch: usize) -> [i32; COLUMNS] {
     #[cfg(processor = "armv8.1m")]
     {
         let [mut a, mut b, mut c, mut d] = [0; 4];
-        // SAFETY: the loop reads as many elements from each slice as the first one has. All registers that are written are
-        // operands (q0 to q3 are d0 to d7).
+        // SAFETY: the loop reads as many elements as `row` has from it and from each of the columns, of which `work` has all.
+        // All registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
                 "dlstp.16 lr, r10",
                 "2:",
                 "vldrb.s16 q0, [r1], #8",
-                "vldrh.u16 q1, [r3], #16",
+                "vldrh.u16 q1, [r3], #{step}",
                 "vmladava.s16 r0, q0, q1",
-                "vldrh.u16 q2, [r5], #16",
+                "vldrh.u16 q2, [r5], #{step}",
                 "vmladava.s16 r2, q0, q2",
-                "vldrh.u16 q3, [r9], #16",
+                "vldrh.u16 q3, [r9], #{step}",
                 "vmladava.s16 r4, q0, q3",
-                "vldrh.u16 q1, [r11], #16",
+                "vldrh.u16 q1, [r11], #{step}",
                 "vmladava.s16 r8, q0, q1",
                 "letp lr, 2b",
+                step = const 2 * STEP,
                 inout("r0") a,
                 inout("r2") b,
                 inout("r4") c,
                 inout("r8") d,
                 inout("r1") row.as_ptr() => _,
-                inout("r3") columns[0].as_ptr() => _,
-                inout("r5") columns[1].as_ptr() => _,
-                inout("r9") columns[2].as_ptr() => _,
-                inout("r11") columns[3].as_ptr() => _,
+                inout("r3") work.as_ptr() => _,
+                inout("r5") work.as_ptr().add(pitch) => _,
+                inout("r9") work.as_ptr().add(2 * pitch) => _,
+                inout("r11") work.as_ptr().add(3 * pitch) => _,
                 in("r10") row.len(),
                 out("lr") _,
                 out("d0") _,
@@ -595,7 +652,12 @@ fn lanes_of_one(row: &[u8], columns: [&[i16]; 4]) -> [i32; 4] {
     }
     #[cfg(not(processor = "armv8.1m"))]
     {
-        columns.map(|column| sum_of_lanes(row, column))
+        [0, 1, 2, 3].map(|x| {
+            let vectors = row.chunks(LANES).zip(work[x * pitch..].chunks(STEP));
+            let products = vectors.flat_map(|(row, lanes)| row.iter().zip(lanes));
+            let products = products.map(|(&weight, &lane)| i32::from(weight as i8) * i32::from(lane));
+            products.fold(0, i32::wrapping_add)
+        })
     }
 }
 
@@ -608,10 +670,4 @@ fn emulated_bytes(weights: &[u8], length: usize, work: &[u8]) -> [i32; COLUMNS] 
         let products = weights.clone().zip(&work[x * length..]).map(|(weight, &value)| weight * i32::from(value as i8));
         products.fold(total << 7, i32::wrapping_add)
     })
-}
-
-#[cfg(not(processor = "armv8.1m"))]
-fn sum_of_lanes(row: &[u8], column: &[i16]) -> i32 {
-    let products = row.iter().zip(column).map(|(&weight, &value)| i32::from(weight as i8) * i32::from(value));
-    products.fold(0, i32::wrapping_add)
 }
