@@ -54,16 +54,12 @@ impl Kernel for Helium {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(work);
         let (length, step) = (4 * span, 4 * step);
         let depth = rows.len() * length;
-        let rows = rows.iter().map(|row| row.as_flattened()).enumerate();
-        if columns == COLUMNS && depth <= bytes.len() / COLUMNS {
-            for (index, row) in rows {
-                centre_all(row, length, step, &mut bytes[index * length..], depth);
-            }
-            return;
+        if columns == COLUMNS {
+            return centre_all(rows, length, step, bytes);
         }
-        for (index, row) in rows {
+        for (index, row) in rows.iter().enumerate() {
             for (x, column) in bytes.chunks_exact_mut(depth.max(1)).enumerate().take(columns.min(COLUMNS)) {
-                centre(row.get(x * step..).unwrap_or(&[]), &mut column[index * length..][..length]);
+                centre(row.as_flattened().get(x * step..).unwrap_or(&[]), &mut column[index * length..][..length]);
             }
         }
     }
@@ -178,20 +174,36 @@ fn centre(activations: &[u8], out: &mut [u8]) {
     out[..length].iter_mut().zip(activations).for_each(|(out, value)| *out = value ^ 0x80);
 }
 
-/// Activations less 128 for all columns: `length` of each, `step` apart in `activations` and `depth` in `out`. If one of the
-/// two is too short, nothing is written.
-fn centre_all(activations: &[u8], length: usize, step: usize, out: &mut [u8], depth: usize) {
-    let fits = |there: usize, pitch: usize| there.checked_sub(length).is_some_and(|rest| pitch <= rest / (COLUMNS - 1));
-    if length == 0 || !fits(activations.len(), step) || !fits(out.len(), depth) {
+/// Activations less 128 for all columns: `length` of each and each row, `step` apart in a row. A row that is too short is left
+/// out, and so is what has no room.
+fn centre_all(rows: &[&[Quad]], length: usize, step: usize, out: &mut [u8]) {
+    let reach = |pitch: usize| pitch.checked_mul(COLUMNS - 1)?.checked_add(length);
+    let depth = rows.len() * length;
+    let (Some(read), Some(written)) = (reach(step), reach(depth)) else { return };
+    if length == 0 {
         return;
     }
+    for (row, at) in rows.iter().zip((0..).step_by(length)) {
+        let Some(out) = out.get_mut(at..) else { return };
+        let row = row.as_flattened();
+        if row.len() >= read && out.len() >= written {
+            centre_four(row, length, step, out, depth);
+        }
+    }
+}
+
+/// Activations less 128: `length` of each column, `step` apart in `row`, `depth` in `out`, which have that many. `length` is
+/// not 0.
+#[inline(always)]
+fn centre_four(row: &[u8], length: usize, step: usize, out: &mut [u8], depth: usize) {
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: `length` is not 0; the loop reads that many bytes from `activations` and writes that many to `out`, four
-        // times, from places that have them, as was just checked. All registers that are written are operands (q0 to q3 are
+        // SAFETY: `centre_all` has found that `length` is not 0, 3·step + length ≤ row.len() and
+        // 3·depth + length ≤ out.len(); the loop reads `length` bytes of `row` from 0, 1, 2 and 3 times `step` on, and writes
+        // as many of `out` from 0, 1, 2 and 3 times `depth` on. All registers that are written are operands (q0 to q3 are
         // d0 to d7).
         unsafe {
-            let (from, to) = (activations.as_ptr(), out.as_mut_ptr());
+            let (from, to) = (row.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
                 "vmov.i8 q3, #0x80",
                 "dlstp.8 lr, {length}",
@@ -233,7 +245,7 @@ fn centre_all(activations: &[u8], length: usize, step: usize, out: &mut [u8], de
     }
     #[cfg(not(processor = "armv8.1m"))]
     for x in 0..COLUMNS {
-        centre(&activations[x * step..], &mut out[x * depth..][..length]);
+        centre(&row[x * step..], &mut out[x * depth..][..length]);
     }
 }
 
