@@ -203,8 +203,13 @@ fn centre_four(row: &[u8], length: usize, step: usize, out: &mut [u8], depth: us
         // as many of `out` from 0, 1, 2 and 3 times `depth` on. All registers that are written are operands (q0 to q3 are
         // d0 to d7).
         unsafe {
-            let (from, to) = (row.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
+                "add {b}, {a}, {d}",
+                "add {c}, {b}, {d}",
+                "add {d}, {c}, {d}",
+                "add {f}, {e}, {h}",
+                "add {g}, {f}, {h}",
+                "add {h}, {g}, {h}",
                 "vmov.i8 q3, #0x80",
                 "dlstp.8 lr, {length}",
                 "2:",
@@ -222,14 +227,14 @@ fn centre_four(row: &[u8], length: usize, step: usize, out: &mut [u8], depth: us
                 "vstrb.8 q0, [{h}], #16",
                 "letp lr, 2b",
                 length = in(reg) length,
-                a = inout(reg) from => _,
-                b = inout(reg) from.add(step) => _,
-                c = inout(reg) from.add(2 * step) => _,
-                d = inout(reg) from.add(3 * step) => _,
-                e = inout(reg) to => _,
-                f = inout(reg) to.add(depth) => _,
-                g = inout(reg) to.add(2 * depth) => _,
-                h = inout(reg) to.add(3 * depth) => _,
+                a = inout(reg) row.as_ptr() => _,
+                b = out(reg) _,
+                c = out(reg) _,
+                d = inout(reg) step => _,
+                e = inout(reg) out.as_mut_ptr() => _,
+                f = out(reg) _,
+                g = out(reg) _,
+                h = inout(reg) depth => _,
                 out("lr") _,
                 out("d0") _,
                 out("d1") _,
