@@ -1,10 +1,13 @@
 //! Armv8.1-M with integer vectors (MVE, "Helium"): sixteen products an instruction for a convolution, eight for an
 //! upsampling.
 //!
-//! A tile is four columns, and `work` holds one after the other. Of a convolution a column is bytes: activations less 128,
-//! since both factors of a product must have signs; the sum of the weights makes up for that. Of an upsampling it is
-//! segment after segment of 16-bit lanes. Loops are tail-predicated: the last turn of each reads and writes only the lanes
-//! that are left.
+//! A tile is four columns. Of a convolution `work` holds bytes, one column after the other: activations less 128, since
+//! both factors of a product must have signs; 128 times the sum of the weights makes up for that. Of an upsampling it
+//! holds 16-bit lanes, segment after segment. Where segments are whole vectors, the columns' lie side by side, so that
+//! one pointer and eight sums in registers serve all of them; elsewhere it is one column after the other.
+//!
+//! Loops over bytes, and those of segments that are no whole vectors, are tail-predicated (DLSTP, LETP): the last turn
+//! reads and writes only what is left.
 
 use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
 
@@ -99,8 +102,8 @@ impl Kernel for Helium {
     }
 }
 
-/// A convolution's sums, `[channel][column]`. The shape has been checked: `weights` is [channels × length], `work` at least
-/// [columns × length], and `length` is not 0.
+/// A convolution's sums, `[channel][column]`. The shape has been checked: `weights` is [channels × length], `work` at
+/// least [columns × length], and `length` is not 0.
 fn bytes(weights: &[u8], channels: usize, length: usize, work: &[u8], sums: &mut [[i32; COLUMNS]; CHANNELS]) {
     if channels == CHANNELS {
         bytes_of_two(weights, length, work, sums);
@@ -174,8 +177,8 @@ fn centre(activations: &[u8], out: &mut [u8]) {
     out[..length].iter_mut().zip(activations).for_each(|(out, value)| *out = value ^ 0x80);
 }
 
-/// Activations less 128 for all columns: `length` of each and each row, `step` apart in a row. A row that is too short is left
-/// out, and so is what has no room.
+/// Activations less 128 for all columns: `length` of each and each row, `step` apart in a row. A row that is too short is
+/// left out, and so is what has no room.
 fn centre_all(rows: &[&[Quad]], length: usize, step: usize, out: &mut [u8]) {
     let reach = |pitch: usize| pitch.checked_mul(COLUMNS - 1)?.checked_add(length);
     let depth = rows.len() * length;
@@ -192,16 +195,15 @@ fn centre_all(rows: &[&[Quad]], length: usize, step: usize, out: &mut [u8]) {
     }
 }
 
-/// Activations less 128: `length` of each column, `step` apart in `row`, `depth` in `out`, which have that many. `length` is
-/// not 0.
+/// Activations less 128: `length` of each column, `step` apart in `row`, `depth` in `out`, which have that many. `length`
+/// is not 0.
 #[inline(always)]
 fn centre_four(row: &[u8], length: usize, step: usize, out: &mut [u8], depth: usize) {
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: `centre_all` has found that `length` is not 0, 3·step + length ≤ row.len() and
-        // 3·depth + length ≤ out.len(); the loop reads `length` bytes of `row` from 0, 1, 2 and 3 times `step` on, and writes
-        // as many of `out` from 0, 1, 2 and 3 times `depth` on. All registers that are written are operands (q0 to q3 are
-        // d0 to d7).
+        // SAFETY: `centre_all` has found that `length` is not 0, 3·step + length ≤ row.len() and 3·depth + length ≤
+        // out.len(); the loop reads `length` bytes of `row` from 0, 1, 2 and 3 times `step` on, and writes as many of
+        // `out` from 0, 1, 2 and 3 times `depth` on. All registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
                 "add {b}, {a}, {d}",
@@ -273,7 +275,8 @@ fn beside<const STEP: usize>(row: &[u8], pitch: usize, out: &mut [i16]) {
     #[cfg(processor = "armv8.1m")]
     {
         // SAFETY: `row` is [3 × length], and `fit` has found that `length` is not 0 and that `out` has all lanes of three
-        // segments. The loop reads `length` bytes from each third of `row` on, and writes as many lanes of each segment. All registers that are written are operands (q0 to q2 are d0 to d5).
+        // segments. The loop reads `length` bytes from each third of `row` on, and writes as many lanes of each segment.
+        // All registers that are written are operands (q0 to q2 are d0 to d5).
         unsafe {
             let (from, to) = (row.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
@@ -315,8 +318,9 @@ fn beside<const STEP: usize>(row: &[u8], pitch: usize, out: &mut [i16]) {
     }
 }
 
-/// With r above or below c and corners d beside it: `(d − r) − (k − c)`, `r − c`, `(d − r) − (k − c)`. `row` is [3 × length];
-/// `at` is what [`beside`] has made of c's row, and `out` is laid out as that. If one of them is too short, nothing is written.
+/// With r above or below c and corners d beside it: `(d − r) − (k − c)`, `r − c`, `(d − r) − (k − c)`. `row` is [3 ×
+/// length]; `at` is what [`beside`] has made of c's row, and `out` is laid out as that. If one of them is too short,
+/// nothing is written.
 fn beyond<const STEP: usize>(row: &[u8], pitch: usize, at: &[i16], out: &mut [i16]) {
     let length = row.len() / 3;
     if !fit::<STEP>(length, pitch, at.len()) || !fit::<STEP>(length, pitch, out.len()) {
@@ -324,9 +328,9 @@ fn beyond<const STEP: usize>(row: &[u8], pitch: usize, at: &[i16], out: &mut [i1
     }
     #[cfg(processor = "armv8.1m")]
     {
-        // SAFETY: `row` is [3 × length], and `fit` has found that `length` is not 0 and that `at` and `out` have all lanes
-        // of three segments. The loop reads `length` bytes from each third of `row` on, and reads or writes as many lanes of
-        // each segment. All registers that are written are operands (q0 to q3 are d0 to d7).
+        // SAFETY: `row` is [3 × length], and `fit` has found that `length` is not 0 and that `at` and `out` have all
+        // lanes of three segments. The loop reads `length` bytes from each third of `row` on, and reads or writes as many
+        // lanes of each segment. All registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             let (from, centre, to) = (row.as_ptr(), at.as_ptr(), out.as_mut_ptr());
             core::arch::asm!(
@@ -484,8 +488,8 @@ fn bytes_of_one(weights: &[u8], length: usize, work: &[u8]) -> [i32; 4] {
     #[cfg(processor = "armv8.1m")]
     {
         let [mut a, mut b, mut c, mut d, mut e] = [0; 5];
-        // SAFETY: the loop reads `length` bytes from the row of weights and from each of the columns. All registers that are
-        // written are operands (q0 to q3 are d0 to d7).
+        // SAFETY: the loop reads `length` bytes from the row of weights and from each of the columns. All registers that
+        // are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
                 "dlstp.8 lr, r10",
@@ -532,18 +536,19 @@ fn bytes_of_one(weights: &[u8], length: usize, work: &[u8]) -> [i32; 4] {
     }
 }
 
-/// Sums of products of 16-bit lanes for two channels, `[segment][channel][column]`. The shape has been checked: `weights` is
-/// [2 × segments × length], `work` at least [segments × columns × length]. `length` is a multiple of [`LANES`], but not 0.
+/// Sums of products of 16-bit lanes for two channels, `[segment][channel][column]`. The shape has been checked: `weights`
+/// is [2 × segments × length], `work` at least [segments × columns × length]. `length` is a multiple of [`LANES`], but
+/// not 0.
 #[inline(always)]
 fn lanes_of_two(weights: &[u8], length: usize, work: &[i16], sums: &mut Sums) {
     #[cfg(processor = "armv8.1m")]
     {
         // SAFETY: a turn of the inner loop, and what stands before it as its first turn, reads a vector of both rows of
-        // weights and one of each column; there are length / 8 of them, at least one, for each segment. The outer loop ends
-        // when the pointer to the first row has come to the second one, after 9·length bytes of it; the same have been read
-        // of the second row, and 9·4·length lanes of `work`. Eight sums are written for each of the nine segments, which
-        // is all there are. r6 and r7, which the compiler keeps for itself, and the count of turns are pushed and popped;
-        // all other registers that are written are operands (q0 to q3 are d0 to d7).
+        // weights and one of each column; there are length / 8 of them, at least one, for each segment. The outer loop
+        // ends when the pointer to the first row has come to the second one, after 9·length bytes of it; the same have
+        // been read of the second row, and 9·4·length lanes of `work`. Eight sums are written for each of the nine
+        // segments, which is all there are. r6 and r7, which the compiler keeps for itself, and the count of turns are
+        // pushed and popped; all other registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             let second = weights.as_ptr().add(SEGMENTS * length);
             core::arch::asm!(
@@ -619,15 +624,15 @@ fn lanes_of_two(weights: &[u8], length: usize, work: &[i16], sums: &mut Sums) {
     lanes_of_each::<TOGETHER>(weights, CHANNELS, length, work, sums);
 }
 
-/// Sums of products of 16-bit lanes, `[column]`. `row` is not empty, and `work` has as many lanes for each column: columns are
-/// `pitch` apart, and vectors of a column `STEP` lanes.
+/// Sums of products of 16-bit lanes, `[column]`. `row` is not empty, and `work` has as many lanes for each column:
+/// columns are `pitch` apart, and vectors of a column `STEP` lanes.
 #[inline(always)]
 fn lanes_of_one<const STEP: usize>(row: &[u8], work: &[i16], pitch: usize) -> [i32; COLUMNS] {
     #[cfg(processor = "armv8.1m")]
     {
         let [mut a, mut b, mut c, mut d] = [0; 4];
-        // SAFETY: the loop reads as many elements as `row` has from it and from each of the columns, of which `work` has all.
-        // All registers that are written are operands (q0 to q3 are d0 to d7).
+        // SAFETY: the loop reads as many elements as `row` has from it and from each of the columns, of which `work` has
+        // all. All registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
             core::arch::asm!(
                 "dlstp.16 lr, r10",

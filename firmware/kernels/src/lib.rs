@@ -5,10 +5,10 @@
 //! |---|---|---|
 //! | [`Dsp`] | Armv7E-M: Cortex-M4, M7 | two products an instruction (SMLAD), two differences (SSUB16) |
 //! | [`MultiplyAccumulate`] | Armv7-M: Cortex-M3 | sums of eight products in registers |
-//! | [`Helium`] | Armv8.1-M with MVE: Cortex-M55, M85 | sixteen products an instruction for a convolution, eight for an upsampling (VMLADAVA) |
-//! | [`Riscv32`] | 32-bit RISC-V with multiplication (RV32IM) | the same |
+//! | [`Riscv32`] | 32-bit RISC-V with multiplication (RV32IM) | sums of eight products in registers |
+//! | [`Helium`] | Armv8.1-M with MVE: Cortex-M55, M85 | 16 or 8 products an instruction (VMLADAVA) |
 //!
-//! Each is one loop in assembly. On other processors the same kernels run with that loop in Rust, so that everything
+//! Each is a few loops in assembly. On other processors the same kernels run with those loops in Rust, so that everything
 //! around it is tested and fuzzed on a workstation; the loops themselves are compared on the processors.
 #![no_std]
 #![deny(missing_docs)]

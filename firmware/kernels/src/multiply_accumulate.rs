@@ -34,13 +34,13 @@ impl Loops for MultiplyAccumulate {
         #[cfg(processor = "armv7m")]
         {
             let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0; 8];
-            // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
-            // So the row pointers start at elements of `weights`, and the loop reads 4·quads bytes from each, the last ones
-            // being those of elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads 16
-            // half-words every 8·N words, starting with word 8·segment: the last is in word 8·N·(quads − 1) + 8·segment + 7.
-            // (What the pointer is moved to behind that is not read.) Nothing is written to memory but the three words pushed,
-            // which are popped. All registers that are written are named as operands, but r6 and r7, which the compiler keeps
-            // for itself and which are as before at the end.
+            // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment
+            // < N. So the row pointers start at elements of `weights`, and the loop reads 4·quads bytes from each, the
+            // last ones being those of elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it
+            // reads 16 half-words every 8·N words, starting with word 8·segment: the last is in word 8·N·(quads − 1) +
+            // 8·segment + 7. (What the pointer is moved to behind that is not read.) Nothing is written to memory but the
+            // three words pushed, which are popped. All registers that are written are named as operands, but r6 and r7,
+            // which the compiler keeps for itself and which are as before at the end.
             unsafe {
                 let row = weights.as_ptr().add(segment * quads);
                 core::arch::asm!(

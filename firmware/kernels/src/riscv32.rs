@@ -34,24 +34,37 @@ impl Loops for Riscv32 {
         #[cfg(processor = "riscv32im")]
         {
             let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0; 8];
-            // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and
-            // segment < N. So the row pointers start at elements of `weights`, and the loop, which ends when the first has
-            // moved by 4·quads bytes, reads 4·quads bytes from each, the last ones being those of elements
-            // (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads 16 half-words every 8·N words,
-            // starting with word 8·segment: the last is in word 8·N·(quads − 1) + 8·segment + 7. (What the pointer is moved
-            // to behind that is not read.) Half-words are aligned as the words they lie in. Nothing is written to memory,
-            // and all registers that are written are operands.
+            // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment
+            // < N. So the row pointers start at elements of `weights`, and the loop, of two quads a turn but one in the
+            // first if their number is odd, ends when the first pointer has moved by 4·quads bytes. It reads 4·quads
+            // bytes from each row, the last ones being those of elements (segment + 1)·quads − 1 and (N + segment +
+            // 1)·quads − 1. From `work` it reads 16 half-words every 8·N words, starting with word 8·segment: the last is
+            // in word 8·N·(quads − 1) + 8·segment + 7. (What a pointer is moved to behind that, or before the start for a
+            // turn of one quad, is not read.) Half-words are aligned as the words they lie in. Nothing is written to
+            // memory, and all registers that are written are operands.
             unsafe {
                 let row = weights.as_ptr().add(segment * quads);
                 core::arch::asm!(
+                    // An odd number of quads starts in the middle.
+                    "sub {t}, {end}, {row}",
+                    "andi {t}, {t}, 4",
+                    "beqz {t}, 2f",
+                    "addi {row}, {row}, -4",
+                    "addi {other}, {other}, -4",
+                    "addi {at}, {at}, -{step}",
+                    "j 3f",
                     "2:",
+                    ".irp j, 0, 1",
+                    ".if \\j",
+                    "3:",
+                    ".endif",
                     ".irp k, 0, 1, 2, 3",
-                    "lb {v}, \\k({row})",
-                    "lb {w}, \\k({other})",
-                    "lh {o}, 8 * \\k({at})",
-                    "lh {p}, 8 * \\k + 2({at})",
-                    "lh {q}, 8 * \\k + 4({at})",
-                    "lh {r}, 8 * \\k + 6({at})",
+                    "lb {v}, 4 * \\j + \\k({row})",
+                    "lb {w}, 4 * \\j + \\k({other})",
+                    "lh {o}, {step} * \\j + 8 * \\k({at})",
+                    "lh {p}, {step} * \\j + 8 * \\k + 2({at})",
+                    "lh {q}, {step} * \\j + 8 * \\k + 4({at})",
+                    "lh {r}, {step} * \\j + 8 * \\k + 6({at})",
                     "mul {t}, {v}, {o}",
                     "mul {o}, {w}, {o}",
                     "mul {u}, {v}, {p}",
@@ -69,9 +82,10 @@ impl Loops for Riscv32 {
                     "add {d}, {d}, {u}",
                     "add {h}, {h}, {r}",
                     ".endr",
-                    "addi {row}, {row}, 4",
-                    "addi {other}, {other}, 4",
-                    "addi {at}, {at}, {step}",
+                    ".endr",
+                    "addi {row}, {row}, 8",
+                    "addi {other}, {other}, 8",
+                    "addi {at}, {at}, 2 * {step}",
                     "bne {row}, {end}, 2b",
                     step = const { 4 * interleaved::WORDS * N },
                     row = inout(reg) row => _,
