@@ -1,13 +1,29 @@
-//! Finds the processor family in the target's name: the compiler tells no program on stable whether there are DSP
-//! instructions, and code that asks for them by feature would silently vanish.
+//! Finds the processor family in the target's name, and in the processor's where a family may do without the instructions:
+//! the compiler tells no program on stable whether there are DSP instructions or vectors, and code that asks for them by
+//! feature would silently vanish.
+
+/// Armv8.1-M with vectors of integers (MVE), which `thumbv8m.main` does not promise.
+const VECTORS: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(processor, values(\"armv7m\", \"armv7em\"))");
+    println!("cargo::rustc-check-cfg=cfg(processor, values(\"armv7m\", \"armv7em\", \"armv8.1m\", \"riscv32im\"))");
     println!("cargo::rerun-if-changed=build.rs");
-    let target = std::env::var("TARGET").expect("cargo sets TARGET");
-    for family in ["armv7em", "armv7m"] {
-        if target.starts_with(&format!("thumb{}-", family.trim_start_matches("arm"))) {
-            println!("cargo::rustc-cfg=processor=\"{family}\"");
-        }
+    if let Some(family) = family() {
+        println!("cargo::rustc-cfg=processor=\"{family}\"");
     }
+}
+
+fn family() -> Option<&'static str> {
+    let target = std::env::var("TARGET").expect("cargo sets TARGET");
+    let prefixes = [("thumbv7em-", "armv7em"), ("thumbv7m-", "armv7m"), ("riscv32im", "riscv32im")];
+    let by_name = prefixes.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, family)| *family);
+    by_name.or_else(|| (target.starts_with("thumbv8m.main-") && has_vectors()).then_some("armv8.1m"))
+}
+
+/// Whether the flags name such a processor (`-Ctarget-cpu=…`, in one argument or two); the last name counts.
+fn has_vectors() -> bool {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let arguments = flags.split('\x1f').map(|argument| argument.strip_prefix("-C").unwrap_or(argument));
+    let processor = arguments.filter_map(|argument| argument.trim_start().strip_prefix("target-cpu=")).next_back();
+    processor.is_some_and(|processor| VECTORS.contains(&processor))
 }

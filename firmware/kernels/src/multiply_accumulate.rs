@@ -1,16 +1,10 @@
 //! Armv7-M: one product an instruction, eight sums in registers.
-//!
-//! A tile is four columns. `work` holds for each quad, and in it for each segment, four times four 16-bit lanes: for each
-//! of the quad's elements one a column.
 
-use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
+use spae_core::kernel::integer::{Kernel, Quad, Sums};
 
-use crate::tile::{Shape, neighbourhood};
-
-const COLUMNS: usize = MAX_COLUMNS;
-
-/// Words of a quad of all columns.
-const WORDS: usize = 4 * COLUMNS / 2;
+#[cfg(not(processor = "armv7m"))]
+use crate::interleaved::emulated;
+use crate::interleaved::{self, COLUMNS, Loops};
 
 /// Loops for Armv7-M.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,191 +16,126 @@ impl Kernel for MultiplyAccumulate {
     }
 
     fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-        for (groups, row) in lanes_mut::<1>(work).chunks_exact_mut(span.max(1)).zip(rows) {
-            for x in 0..columns.min(COLUMNS) {
-                for (group, quad) in groups.iter_mut().zip(row.get(x * step..).unwrap_or(&[])) {
-                    for k in 0..4 {
-                        group[0][k][x] = quad[k].into();
-                    }
-                }
-            }
-        }
+        interleaved::widen(rows, span, step, columns, work);
     }
 
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        let groups = lanes_mut::<SEGMENTS>(work);
-        for x in 0..columns.min(COLUMNS) {
-            for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
-                for k in 0..4 {
-                    let lane = |quad: &Quad| i16::from(quad[k]);
-                    let mut put = |product: usize, value: i16| group[product][k][x] = value;
-                    let centre = lane(e);
-                    let (left, right) = (lane(d) - centre, lane(f) - centre);
-                    put(3, left);
-                    put(4, centre);
-                    put(5, right);
-                    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
-                        let r = lane(r);
-                        put(first, lane(corner) - r - left);
-                        put(first + 1, r - centre);
-                        put(first + 2, lane(other) - r - right);
-                    }
-                }
-            }
-        }
+        interleaved::differences(rows, quads, columns, work);
     }
 
     fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        match Shape::new(weights, channels, segments, work, WORDS) {
-            Some(Shape { segments: 1, quads }) => multiply::<1>(weights, channels, quads, work, sums),
-            Some(Shape { segments: SEGMENTS, quads }) => multiply::<SEGMENTS>(weights, channels, quads, work, sums),
-            _ => {}
-        }
+        interleaved::multiply::<Self>(weights, channels, segments, work, sums);
     }
 }
 
-/// The shape has been checked.
-fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
-    for (segment, sums) in sums.iter_mut().enumerate().take(N) {
-        if channels == CHANNELS {
-            *sums = two_channels::<N>(weights, segment, quads, work);
-        } else {
-            sums[0] = one_channel::<N>(weights, segment, quads, work);
-        }
-    }
-}
-
-/// The lanes of each quad: `[segment][element][column]`.
-#[inline(always)]
-fn lanes_mut<const N: usize>(work: &mut [u32]) -> &mut [[[[i16; COLUMNS]; 4]; N]] {
-    let lanes: &mut [i16] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
-    lanes.as_chunks_mut().0.as_chunks_mut().0.as_chunks_mut().0
-}
-
-/// Sums of segment `segment` of `N` of two channels at all columns, `[channel][column]`. The shape has been checked:
-/// `weights` is [2 × N × quads], `work` at least [quads × N × 8].
-#[inline(always)]
-fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 4]; 2] {
-    #[cfg(processor = "armv7m")]
-    {
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0; 8];
-        // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
-        // So the row pointers start at elements of `weights`, and the loop reads 4·quads bytes from each, the last ones
-        // being those of elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads 16
-        // half-words every 8·N words, starting with word 8·segment: the last is in word 8·N·(quads − 1) + 8·segment + 7.
-        // (What the pointer is moved to behind that is not read.) Nothing is written to memory but the three words pushed,
-        // which are popped. All registers that are written are named as operands, but r6 and r7, which the compiler keeps
-        // for itself and which are as before at the end.
-        unsafe {
-            let row = weights.as_ptr().add(segment * quads);
-            core::arch::asm!(
-                "push {{r6, r7}}",
-                "push {{r3}}",
-                "2:",
-                ".rept 4",
-                "ldrsb r6, [r0], #1",
-                "ldrsb r7, [r1], #1",
-                "ldrsh r3, [r2], #2",
-                "mla r4, r6, r3, r4",
-                "mla r10, r7, r3, r10",
-                "ldrsh r3, [r2], #2",
-                "mla r5, r6, r3, r5",
-                "mla r11, r7, r3, r11",
-                "ldrsh r3, [r2], #2",
-                "mla r8, r6, r3, r8",
-                "mla r12, r7, r3, r12",
-                "ldrsh r3, [r2], #2",
-                "mla r9, r6, r3, r9",
-                "mla lr, r7, r3, lr",
-                ".endr",
-                "add r2, #{step}",
-                "ldr r3, [sp]",
-                "subs r3, #1",
-                "str r3, [sp]",
-                "bne 2b",
-                "pop {{r3}}",
-                "pop {{r6, r7}}",
-                step = const { 4 * WORDS * (N - 1) },
-                inout("r0") row => _,
-                inout("r1") row.add(N * quads) => _,
-                inout("r2") work.as_ptr().add(segment * WORDS) => _,
-                inout("r3") quads => _,
-                inout("r4") a,
-                inout("r5") b,
-                inout("r8") c,
-                inout("r9") d,
-                inout("r10") e,
-                inout("r11") f,
-                inout("r12") g,
-                inout("lr") h,
-            );
-        }
-        [[a, b, c, d], [e, f, g, h]]
-    }
-    #[cfg(not(processor = "armv7m"))]
-    {
-        let row = |channel: usize| emulated::<N>(&weights[(channel * N + segment) * quads..][..quads], segment, work);
-        [row(0), row(1)]
-    }
-}
-
-/// As [`two_channels`], for a single channel: `weights` is [N × quads].
-#[inline(always)]
-fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 4] {
-    #[cfg(processor = "armv7m")]
-    {
-        let [mut a, mut b, mut c, mut d] = [0; 4];
-        // SAFETY: as in `two_channels`, with one row of `weights` and nothing pushed.
-        unsafe {
-            core::arch::asm!(
-                "2:",
-                ".rept 4",
-                "ldrsb {w}, [{row}], #1",
-                "ldrsh {x}, [{at}], #2",
-                "mla {a}, {w}, {x}, {a}",
-                "ldrsh {x}, [{at}], #2",
-                "mla {b}, {w}, {x}, {b}",
-                "ldrsh {x}, [{at}], #2",
-                "mla {c}, {w}, {x}, {c}",
-                "ldrsh {x}, [{at}], #2",
-                "mla {d}, {w}, {x}, {d}",
-                ".endr",
-                "add {at}, #{step}",
-                "subs {n}, #1",
-                "bne 2b",
-                step = const { 4 * WORDS * (N - 1) },
-                row = inout(reg) weights.as_ptr().add(segment * quads) => _,
-                at = inout(reg) work.as_ptr().add(segment * WORDS) => _,
-                n = inout(reg) quads => _,
-                a = inout(reg) a,
-                b = inout(reg) b,
-                c = inout(reg) c,
-                d = inout(reg) d,
-                w = out(reg) _,
-                x = out(reg) _,
-                options(readonly, nostack),
-            );
-        }
-        [a, b, c, d]
-    }
-    #[cfg(not(processor = "armv7m"))]
-    {
-        emulated::<N>(&weights[segment * quads..][..quads], segment, work)
-    }
-}
-
-/// What the loops in assembly do, for one channel.
-#[cfg(not(processor = "armv7m"))]
-fn emulated<const N: usize>(weights: &[Quad], segment: usize, work: &[u32]) -> [i32; 4] {
-    let mut sums = [0i32; COLUMNS];
-    let groups = work.as_chunks::<WORDS>().0[segment..].iter().step_by(N);
-    for (quad, group) in weights.iter().zip(groups) {
-        for (k, &weight) in quad.iter().enumerate() {
-            for (x, sum) in sums.iter_mut().enumerate() {
-                let activation = (group[2 * k + x / 2] >> (16 * (x % 2))) as u16 as i16;
-                *sum = sum.wrapping_add(i32::from(weight as i8) * i32::from(activation));
+impl Loops for MultiplyAccumulate {
+    #[inline(always)]
+    fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 4]; 2] {
+        #[cfg(processor = "armv7m")]
+        {
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0; 8];
+            // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 8·N·quads ≤ work.len() and quads ≥ 1; and segment
+            // < N. So the row pointers start at elements of `weights`, and the loop reads 4·quads bytes from each, the
+            // last ones being those of elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it
+            // reads 16 half-words every 8·N words, starting with word 8·segment: the last is in word 8·N·(quads − 1) +
+            // 8·segment + 7. (What the pointer is moved to behind that is not read.) Nothing is written to memory but the
+            // three words pushed, which are popped. All registers that are written are named as operands, but r6 and r7,
+            // which the compiler keeps for itself and which are as before at the end.
+            unsafe {
+                let row = weights.as_ptr().add(segment * quads);
+                core::arch::asm!(
+                    "push {{r6, r7}}",
+                    "push {{r3}}",
+                    "2:",
+                    ".rept 4",
+                    "ldrsb r6, [r0], #1",
+                    "ldrsb r7, [r1], #1",
+                    "ldrsh r3, [r2], #2",
+                    "mla r4, r6, r3, r4",
+                    "mla r10, r7, r3, r10",
+                    "ldrsh r3, [r2], #2",
+                    "mla r5, r6, r3, r5",
+                    "mla r11, r7, r3, r11",
+                    "ldrsh r3, [r2], #2",
+                    "mla r8, r6, r3, r8",
+                    "mla r12, r7, r3, r12",
+                    "ldrsh r3, [r2], #2",
+                    "mla r9, r6, r3, r9",
+                    "mla lr, r7, r3, lr",
+                    ".endr",
+                    "add r2, #{step}",
+                    "ldr r3, [sp]",
+                    "subs r3, #1",
+                    "str r3, [sp]",
+                    "bne 2b",
+                    "pop {{r3}}",
+                    "pop {{r6, r7}}",
+                    step = const { 4 * interleaved::WORDS * (N - 1) },
+                    inout("r0") row => _,
+                    inout("r1") row.add(N * quads) => _,
+                    inout("r2") work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    inout("r3") quads => _,
+                    inout("r4") a,
+                    inout("r5") b,
+                    inout("r8") c,
+                    inout("r9") d,
+                    inout("r10") e,
+                    inout("r11") f,
+                    inout("r12") g,
+                    inout("lr") h,
+                );
             }
+            [[a, b, c, d], [e, f, g, h]]
+        }
+        #[cfg(not(processor = "armv7m"))]
+        {
+            let row =
+                |channel: usize| emulated::<N>(&weights[(channel * N + segment) * quads..][..quads], segment, work);
+            [row(0), row(1)]
         }
     }
-    sums
+
+    #[inline(always)]
+    fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 4] {
+        #[cfg(processor = "armv7m")]
+        {
+            let [mut a, mut b, mut c, mut d] = [0; 4];
+            // SAFETY: as in `two_channels`, with one row of `weights` and nothing pushed.
+            unsafe {
+                core::arch::asm!(
+                    "2:",
+                    ".rept 4",
+                    "ldrsb {w}, [{row}], #1",
+                    "ldrsh {x}, [{at}], #2",
+                    "mla {a}, {w}, {x}, {a}",
+                    "ldrsh {x}, [{at}], #2",
+                    "mla {b}, {w}, {x}, {b}",
+                    "ldrsh {x}, [{at}], #2",
+                    "mla {c}, {w}, {x}, {c}",
+                    "ldrsh {x}, [{at}], #2",
+                    "mla {d}, {w}, {x}, {d}",
+                    ".endr",
+                    "add {at}, #{step}",
+                    "subs {n}, #1",
+                    "bne 2b",
+                    step = const { 4 * interleaved::WORDS * (N - 1) },
+                    row = inout(reg) weights.as_ptr().add(segment * quads) => _,
+                    at = inout(reg) work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    n = inout(reg) quads => _,
+                    a = inout(reg) a,
+                    b = inout(reg) b,
+                    c = inout(reg) c,
+                    d = inout(reg) d,
+                    w = out(reg) _,
+                    x = out(reg) _,
+                    options(readonly, nostack),
+                );
+            }
+            [a, b, c, d]
+        }
+        #[cfg(not(processor = "armv7m"))]
+        {
+            emulated::<N>(&weights[segment * quads..][..quads], segment, work)
+        }
+    }
 }

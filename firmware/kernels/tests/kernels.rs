@@ -2,9 +2,9 @@
 //! the processor.
 
 use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Portable, Quad, SEGMENTS, Sums, work_len};
-use spae_kernels::{Dsp, MultiplyAccumulate};
+use spae_kernels::{Dsp, Helium, MultiplyAccumulate, Riscv32};
 
-const KERNELS: [&dyn Kernel; 2] = [&Dsp, &MultiplyAccumulate];
+const KERNELS: [&dyn Kernel; 4] = [&Dsp, &Helium, &MultiplyAccumulate, &Riscv32];
 
 /// Numbers of a linear congruential generator (Knuth's MMIX).
 struct Random(u64);
