@@ -1,4 +1,4 @@
-//! Times whole decodes of the digits-like fixture: `cargo run --release -p spae-tests --example decode_speed`.
+//! Times whole decodes of the digits-like fixtures, in f32 and in integers: `cargo run --release -p spae-tests --example decode_speed`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,7 +10,12 @@ use spae_host::picture::{self, Picture};
 use spae_tests::fixtures;
 
 fn main() -> anyhow::Result<()> {
-    let fixture = fixtures::named("digits");
+    time("digits")?;
+    time("integers: the digits' stages")
+}
+
+fn time(name: &str) -> anyhow::Result<()> {
+    let fixture = fixtures::named(name);
     let file = fixture.file();
     let model = Model::read(&file)?;
     let mut scratch = vec![0; model.scratch_len()];
@@ -26,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     }
     let macs = model.decoder().multiply_accumulates();
     println!(
-        "{macs} multiply-accumulates in {:.0} µs: {:.2} a nanosecond; {} bytes of scratch",
+        "{name}: {macs} multiply-accumulates in {:.0} µs: {:.2} a nanosecond; {} bytes of scratch",
         best * 1e6,
         macs as f64 / best * 1e-9,
         4 * model.scratch_len()

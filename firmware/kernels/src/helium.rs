@@ -62,7 +62,8 @@ impl Kernel for Helium {
         }
         for (index, row) in rows.iter().enumerate() {
             for (x, column) in bytes.chunks_exact_mut(depth.max(1)).enumerate().take(columns.min(COLUMNS)) {
-                centre(row.as_flattened().get(x * step..).unwrap_or(&[]), &mut column[index * length..][..length]);
+                let out = column.get_mut(index * length..).and_then(|rest| rest.get_mut(..length)).unwrap_or(&mut []);
+                centre(row.as_flattened().get(x * step..).unwrap_or(&[]), out);
             }
         }
     }
@@ -130,8 +131,9 @@ fn lanes_of_each<const STEP: usize>(weights: &[u8], channels: usize, length: usi
     let layout = Layout::of(length);
     for channel in 0..channels.min(CHANNELS) {
         for (segment, sums) in sums.iter_mut().enumerate() {
-            let row = &weights[(channel * SEGMENTS + segment) * length..][..length];
-            sums[channel] = lanes_of_one::<STEP>(row, &work[segment * layout.segment..], layout.column);
+            let row = weights.get((channel * SEGMENTS + segment) * length..).and_then(|rest| rest.get(..length));
+            let (Some(row), Some(work)) = (row, work.get(segment * layout.segment..)) else { return };
+            sums[channel] = lanes_of_one::<STEP>(row, work, layout.column);
         }
     }
 }

@@ -137,7 +137,7 @@ fn columns_mut(work: &mut [u32], quads: usize) -> impl Iterator<Item = &mut [i16
 }
 
 /// Taps whose loads stand together: more of them spill registers, fewer leave pointers to be moved more often.
-const STEP: usize = 2;
+const STEP: usize = 1;
 
 fn dot_one(weights: &[Quad], [a, b, c, d]: [&[[i16; 4]]; MAX_COLUMNS]) -> [i32; MAX_COLUMNS] {
     let mut sums = [0i32; MAX_COLUMNS];
