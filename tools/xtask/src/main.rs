@@ -3,6 +3,7 @@
 mod checks;
 mod command;
 mod curve;
+mod fuzz;
 mod peers;
 mod qemu;
 mod tidy;
@@ -34,6 +35,8 @@ enum Job {
     Test,
     /// Runs the firmware in an emulator, types words into it and compares its pictures with the host's
     Qemu(qemu::Options),
+    /// Fuzzes spae-core, one target after the other; needs a nightly toolchain and a C++ compiler
+    Fuzz(fuzz::Options),
     /// Draws a training run's curve as an SVG
     Curve(curve::Options),
     /// Times ours beside PyTorch, FAISS and ONNX Runtime, in turns, and prints ratios
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         Job::Doc => checks::doc(),
         Job::Test => checks::test(),
         Job::Qemu(options) => qemu::run(&options),
+        Job::Fuzz(options) => fuzz::run(&options),
         Job::Curve(options) => curve::run(&options),
         Job::Peers(options) => peers::run(&options),
     }
