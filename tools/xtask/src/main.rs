@@ -4,6 +4,7 @@ mod checks;
 mod command;
 mod curve;
 mod fuzz;
+mod miri;
 mod peers;
 mod qemu;
 mod tidy;
@@ -37,6 +38,8 @@ enum Job {
     Qemu(qemu::Options),
     /// Fuzzes spae-core, one target after the other; needs a nightly toolchain and a C++ compiler
     Fuzz(fuzz::Options),
+    /// Interprets spae-core's tests and the fuzz targets' inputs, on 32 bits too; needs a nightly toolchain with miri
+    Miri,
     /// Draws a training run's curve as an SVG
     Curve(curve::Options),
     /// Times ours beside PyTorch, FAISS and ONNX Runtime, in turns, and prints ratios
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
         Job::Test => checks::test(),
         Job::Qemu(options) => qemu::run(&options),
         Job::Fuzz(options) => fuzz::run(&options),
+        Job::Miri => miri::run(),
         Job::Curve(options) => curve::run(&options),
         Job::Peers(options) => peers::run(&options),
     }
