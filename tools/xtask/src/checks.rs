@@ -2,19 +2,25 @@
 
 use anyhow::Result;
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, root, run};
+use crate::fuzz;
 use crate::qemu::BOARDS;
 
-/// Formatting, in both workspaces.
+/// Formatting, in every workspace.
 pub(crate) fn fmt() -> Result<()> {
     run(cargo("", "fmt --all --check"))?;
-    run(cargo("firmware", "fmt --all --check"))
+    run(cargo("firmware", "fmt --all --check"))?;
+    run(cargo(fuzz::TARGETS, "fmt --all --check"))
 }
 
 /// Lints, for the host and for every board.
 pub(crate) fn clippy() -> Result<()> {
     run(cargo("", "clippy --workspace --all-targets -- --deny warnings"))?;
     run(cargo("firmware", "clippy --all-targets -- --deny warnings"))?;
+    // Without the fuzzer itself, which needs a C++ compiler.
+    let mut fuzz = cargo(fuzz::TARGETS, "clippy --no-default-features");
+    fuzz.arg("--target-dir").arg(root().join("target/fuzz/check")).args(["--", "--deny", "warnings"]);
+    run(fuzz)?;
     for board in BOARDS {
         if let Some(missing) = board.missing_target() {
             println!("skipped: {} needs {missing}", board.name);

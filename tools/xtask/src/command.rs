@@ -18,6 +18,17 @@ pub(crate) fn cargo(folder: &str, arguments: &str) -> Command {
     command
 }
 
+/// A nightly toolchain's program with its arguments, separated by spaces, in `folder` of the checkout.
+pub(crate) fn nightly(folder: &str, words: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command.current_dir(root().join(folder)).args(["run", "nightly"]).args(words.split_whitespace());
+    // Those of the toolchain that runs this program.
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Says what is run, runs it, and fails where it fails.
 pub(crate) fn run(mut command: Command) -> Result<()> {
     let shown = show(&command);

@@ -3,6 +3,8 @@
 mod checks;
 mod command;
 mod curve;
+mod fuzz;
+mod miri;
 mod peers;
 mod qemu;
 mod tidy;
@@ -34,6 +36,10 @@ enum Job {
     Test,
     /// Runs the firmware in an emulator, types words into it and compares its pictures with the host's
     Qemu(qemu::Options),
+    /// Fuzzes spae-core, one target after the other; needs a nightly toolchain and a C++ compiler
+    Fuzz(fuzz::Options),
+    /// Interprets spae-core's tests and the fuzz targets' inputs, on 32 bits too; needs a nightly toolchain with miri
+    Miri,
     /// Draws a training run's curve as an SVG
     Curve(curve::Options),
     /// Times ours beside PyTorch, FAISS and ONNX Runtime, in turns, and prints ratios
@@ -56,6 +62,8 @@ fn main() -> Result<()> {
         Job::Doc => checks::doc(),
         Job::Test => checks::test(),
         Job::Qemu(options) => qemu::run(&options),
+        Job::Fuzz(options) => fuzz::run(&options),
+        Job::Miri => miri::run(),
         Job::Curve(options) => curve::run(&options),
         Job::Peers(options) => peers::run(&options),
     }

@@ -4,12 +4,15 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::command::{cargo, output};
+use crate::fuzz::TARGETS as FUZZ_TARGETS;
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 16] = [
+const UNITS: [(&str, &[&str]); 18] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
+    ("fuzz", &["spae-core", "spae-tests"]),
+    ("fuzz-targets", &["fuzz"]),
     ("judge", &["spae-core", "spae-host"]),
     ("peers", &["spae-core", "spae-host"]),
     ("xtask", &["spae-core"]),
@@ -30,7 +33,7 @@ const CORE_MAY_USE: [&str; 6] = ["bytemuck", "defmt", "embedded-graphics", "half
 
 pub(super) fn check() -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    for folder in ["", "firmware"] {
+    for folder in ["", "firmware", FUZZ_TARGETS] {
         let metadata = output(cargo(folder, "metadata --format-version 1 --no-deps"))?;
         let metadata: Value = serde_json::from_slice(&metadata).context("what cargo metadata prints")?;
         faults.extend(check_workspace(&metadata));
