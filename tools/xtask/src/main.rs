@@ -32,6 +32,8 @@ enum Job {
     Doc,
     /// Runs all tests, the firmware's included
     Test,
+    /// Builds and lints the examples for boards that no emulator knows
+    Examples,
     /// Runs the firmware in an emulator, types words into it and compares its pictures with the host's
     Qemu(qemu::Options),
     /// Draws a training run's curve as an SVG
@@ -48,6 +50,7 @@ fn main() -> Result<()> {
             checks::clippy()?;
             checks::doc()?;
             checks::test()?;
+            checks::examples()?;
             qemu::run(&qemu::Options::default())
         }
         Job::Fmt => checks::fmt(),
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Job::Clippy => checks::clippy(),
         Job::Doc => checks::doc(),
         Job::Test => checks::test(),
+        Job::Examples => checks::examples(),
         Job::Qemu(options) => qemu::run(&options),
         Job::Curve(options) => curve::run(&options),
         Job::Peers(options) => peers::run(&options),
