@@ -5,6 +5,9 @@
 /// Armv8.1-M with vectors of integers (MVE), which `thumbv8m.main` does not promise.
 const VECTORS: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
+/// Armv8-M whose DSP instructions, which `thumbv8m.main` does not promise either, the compiler takes for granted.
+const DSP: [&str; 2] = ["cortex-m33", "cortex-m35p"];
+
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(processor, values(\"armv7m\", \"armv7em\", \"armv8.1m\", \"riscv32im\"))");
     println!("cargo::rerun-if-changed=build.rs");
@@ -17,13 +20,16 @@ fn family() -> Option<&'static str> {
     let target = std::env::var("TARGET").expect("cargo sets TARGET");
     let prefixes = [("thumbv7em-", "armv7em"), ("thumbv7m-", "armv7m"), ("riscv32im", "riscv32im")];
     let by_name = prefixes.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, family)| *family);
-    by_name.or_else(|| (target.starts_with("thumbv8m.main-") && has_vectors()).then_some("armv8.1m"))
+    by_name.or_else(|| if target.starts_with("thumbv8m.main-") { by_processor() } else { None })
 }
 
-/// Whether the flags name such a processor (`-Ctarget-cpu=…`, in one argument or two); the last name counts.
-fn has_vectors() -> bool {
+/// The family of the processor that the flags name (`-Ctarget-cpu=…`, in one argument or two); the last name counts.
+fn by_processor() -> Option<&'static str> {
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let arguments = flags.split('\x1f').map(|argument| argument.strip_prefix("-C").unwrap_or(argument));
-    let processor = arguments.filter_map(|argument| argument.trim_start().strip_prefix("target-cpu=")).next_back();
-    processor.is_some_and(|processor| VECTORS.contains(&processor))
+    match arguments.filter_map(|argument| argument.trim_start().strip_prefix("target-cpu=")).next_back()? {
+        processor if VECTORS.contains(&processor) => Some("armv8.1m"),
+        processor if DSP.contains(&processor) => Some("armv7em"),
+        _ => None,
+    }
 }

@@ -1,4 +1,4 @@
-//! Armv7E-M: two products an instruction.
+//! Armv7E-M, and Armv8-M with the DSP extension: two products an instruction.
 //!
 //! A tile is two pairs of columns. Bytes 0 and 2 of a quad become the lanes of one word and bytes 1 and 3 of another (UXTB16,
 //! without and with rotation), for activations as they are spread out and for weights in the loop; the order of a sum
@@ -14,7 +14,7 @@ const PAIRS: usize = MAX_COLUMNS / 2;
 /// Words of a quad of a pair of columns.
 const WORDS: usize = 4;
 
-/// Loops for Armv7E-M.
+/// Loops for Armv7E-M, and for Armv8-M with the DSP extension.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dsp;
 
@@ -146,7 +146,7 @@ fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, 
         // So the row pointers start at elements of `weights`, and the loop reads `quads` words from each, the last ones
         // being elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads four words every
         // 4·N, starting with word 4·segment: the last is 4·N·(quads − 1) + 4·segment + 3. (What the pointer is moved to
-        // behind that is not read.) LDR allows any alignment on Armv7E-M; LDRD, which does not, reads from `work`, whose
+        // behind that is not read.) LDR allows any alignment on both; LDRD, which does not, reads from `work`, whose
         // elements are aligned to 4 bytes. Nothing is written to memory but the two words pushed, which are popped. All
         // registers that are written are named as operands, but r6 and r7, which the compiler keeps for itself and which
         // are as before at the end.

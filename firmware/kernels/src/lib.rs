@@ -3,7 +3,7 @@
 //!
 //! | kernel | processors | what it uses |
 //! |---|---|---|
-//! | [`Dsp`] | Armv7E-M: Cortex-M4, M7 | two products an instruction (SMLAD), two differences (SSUB16) |
+//! | [`Dsp`] | Armv7E-M, Armv8-M with DSP: Cortex-M4, M7, M33 | two products (SMLAD), two differences (SSUB16) |
 //! | [`MultiplyAccumulate`] | Armv7-M: Cortex-M3 | sums of eight products in registers |
 //! | [`Riscv32`] | 32-bit RISC-V with multiplication (RV32IM) | sums of eight products in registers |
 //! | [`Helium`] | Armv8.1-M with MVE: Cortex-M55, M85 | 16 or 8 products an instruction (VMLADAVA) |

@@ -4,13 +4,41 @@ use anyhow::Result;
 
 use crate::command::{cargo, root, run};
 use crate::fuzz;
-use crate::qemu::BOARDS;
+use crate::qemu::{BOARDS, missing_target};
 
-/// Formatting, in every workspace.
+/// A program for hardware, in a workspace of its own, which states its target.
+#[derive(Debug)]
+pub(crate) struct Example {
+    /// From the root.
+    pub(crate) folder: &'static str,
+    /// The compiler's.
+    target: &'static str,
+}
+
+/// All of them.
+pub(crate) const EXAMPLES: [Example; 1] =
+    [Example { folder: "firmware/examples/rp2350", target: "thumbv8m.main-none-eabihf" }];
+
+/// Formatting, in all workspaces.
 pub(crate) fn fmt() -> Result<()> {
     run(cargo("", "fmt --all --check"))?;
     run(cargo("firmware", "fmt --all --check"))?;
-    run(cargo(fuzz::TARGETS, "fmt --all --check"))
+    run(cargo(fuzz::TARGETS, "fmt --all --check"))?;
+    EXAMPLES.iter().try_for_each(|example| run(cargo(example.folder, "fmt --check")))
+}
+
+/// Builds the examples for boards that no emulator knows, linked as they would be flashed, and lints them.
+pub(crate) fn examples() -> Result<()> {
+    for example in EXAMPLES {
+        if let Some(missing) = missing_target(example.target) {
+            println!("skipped: {} needs {missing}", example.folder);
+            continue;
+        }
+        // Its lock file is what is promised to build.
+        run(cargo(example.folder, "build --release --locked"))?;
+        run(cargo(example.folder, "clippy --release --locked -- --deny warnings"))?;
+    }
+    Ok(())
 }
 
 /// Lints, for the host and for every board.

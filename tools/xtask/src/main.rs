@@ -34,6 +34,8 @@ enum Job {
     Doc,
     /// Runs all tests, the firmware's included
     Test,
+    /// Builds and lints the examples for boards that no emulator knows
+    Examples,
     /// Runs the firmware in an emulator, types words into it and compares its pictures with the host's
     Qemu(qemu::Options),
     /// Fuzzes spae-core, one target after the other; needs a nightly toolchain and a C++ compiler
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
             checks::clippy()?;
             checks::doc()?;
             checks::test()?;
+            checks::examples()?;
             qemu::run(&qemu::Options::default())
         }
         Job::Fmt => checks::fmt(),
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         Job::Clippy => checks::clippy(),
         Job::Doc => checks::doc(),
         Job::Test => checks::test(),
+        Job::Examples => checks::examples(),
         Job::Qemu(options) => qemu::run(&options),
         Job::Fuzz(options) => fuzz::run(&options),
         Job::Miri => miri::run(),

@@ -75,9 +75,7 @@ pub(crate) struct Program {
 impl Board {
     /// What must be installed before it can be built, if it is not.
     pub(crate) fn missing_target(&self) -> Option<String> {
-        let folder = Command::new("rustc").args(["--print", "target-libdir", "--target", self.target]).output();
-        let there = folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir());
-        (!there).then(|| format!("`rustup target add {}`", self.target))
+        missing_target(self.target)
     }
 
     /// What must be installed before it can be run, if it is not.
@@ -122,6 +120,13 @@ impl Board {
         }
         Ok(Program { path, flash, statics })
     }
+}
+
+/// What must be installed before anything can be built for `target`, if it is not.
+pub(crate) fn missing_target(target: &str) -> Option<String> {
+    let folder = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    let there = folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir());
+    (!there).then(|| format!("`rustup target add {target}`"))
 }
 
 /// The functions of a program that end in a panic: the compiler keeps none where no code can reach it.

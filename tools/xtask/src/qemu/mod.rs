@@ -21,7 +21,7 @@ use spae_core::model::Model;
 
 use crate::command::root;
 
-pub(crate) use board::BOARDS;
+pub(crate) use board::{BOARDS, missing_target};
 
 /// RAM that the firmware may use, stack included.
 const RAM_LIMIT: usize = 48 * 1024;

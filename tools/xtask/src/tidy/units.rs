@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::checks::EXAMPLES;
 use crate::command::{cargo, output};
 use crate::fuzz::TARGETS as FUZZ_TARGETS;
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 18] = [
+const UNITS: [(&str, &[&str]); 19] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
@@ -26,6 +27,7 @@ const UNITS: [(&str, &[&str]); 18] = [
     ("mps2-an500", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
     ("mps3-an547", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
     ("riscv32-virt", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
+    ("rp2350", &["spae-app", "spae-core", "spae-kernels", "spae-model"]),
 ];
 
 /// Packages from elsewhere that spae-core may use.
@@ -33,7 +35,8 @@ const CORE_MAY_USE: [&str; 6] = ["bytemuck", "defmt", "embedded-graphics", "half
 
 pub(super) fn check() -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    for folder in ["", "firmware", FUZZ_TARGETS] {
+    let folders = ["", "firmware", FUZZ_TARGETS].into_iter().chain(EXAMPLES.map(|example| example.folder));
+    for folder in folders {
         let metadata = output(cargo(folder, "metadata --format-version 1 --no-deps"))?;
         let metadata: Value = serde_json::from_slice(&metadata).context("what cargo metadata prints")?;
         faults.extend(check_workspace(&metadata));
