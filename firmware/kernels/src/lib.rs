@@ -1,5 +1,5 @@
 //! Inner loops of the integer decoder, written for one family of processors each, behind
-//! [`Kernel`](spae_core::kernel::integer::Kernel).
+//! [`Kernel`].
 //!
 //! | kernel | processors | what it uses |
 //! |---|---|---|

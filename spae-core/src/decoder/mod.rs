@@ -6,7 +6,7 @@
 //! output rows, as many as its consumers look back. The schedule is derived once, when the file is read; so are the
 //! exact lengths of the rings.
 //!
-//! It computes in f32 ([`float`]) or in integers ([`integer`]); schedule, rings and stages are the same.
+//! It computes in f32 (`float`) or in integers (`integer`); schedule, rings and stages are the same.
 //!
 //! After [`Decoder::read`] has returned, decoding cannot fail.
 
