@@ -1,8 +1,8 @@
 //! CRC-32C (Castagnoli), reflected, polynomial 0x82F63B78: any single flipped bit changes it.
 //!
-//! A chip takes a nibble at a time, with a table of 64 bytes. A workstation, where 14 KiB of tables do not matter, takes
-//! six words at a time, eighteen times as fast; that makes it possible to try every flipped bit of a model. Each of the
-//! six is a message of its own, so that none waits for another; they are put together at the end.
+//! A chip takes a nibble at a time, with a table of 64 bytes. A workstation, where 16 KiB of tables do not matter, takes
+//! six words at a time, eighteen times as fast, so that every flipped bit of a model can be tried. Each of the six is a
+//! message of its own, so that none waits for another; they are put together at the end.
 
 /// Remainders of the 16 nibbles. 64 bytes of flash; a byte-wise table would take 1 KiB to go twice as fast.
 const NIBBLES: [u32; 16] = {
@@ -126,7 +126,7 @@ mod tests {
         for (at, byte) in bytes.iter_mut().enumerate() {
             *byte = (at * at * 31 + 7 * at) as u8;
         }
-        for end in 0..bytes.len() {
+        for end in (0..bytes.len()).step_by(if cfg!(miri) { 23 } else { 1 }) {
             let (part, start) = (&bytes[end / 7..end], (end as u32).wrapping_mul(0x9E37_79B9));
             assert_eq!(update(start, part), by_nibbles(start, part), "{} bytes", part.len());
         }

@@ -1,6 +1,6 @@
 //! Any bytes as text, over a small model.
 //!
-//! The first byte picks the model and what happens to unknown words, the second where the text is cut, the rest is text.
+//! The first byte picks the model and what happens to unknown words, the second where text is cut, the rest is text.
 //! However it is cut, it must give the same events and the same pictures; events must add up to the summary; and what
 //! was understood, written down again as canonical text, must be understood as the same.
 
@@ -20,8 +20,8 @@ use crate::models::MODELS;
 /// What happens to unknown words, in the order of the first byte's remainder modulo 3.
 pub const POLICIES: [UnknownPolicy; 3] = [UnknownPolicy::Hole, UnknownPolicy::Skip, UnknownPolicy::Error];
 
-/// Numbers of the models, in the order of the first byte's quotient by 3: 21 places, 65 places, a single place, words that
-/// look like what stands around words, and integers.
+/// Numbers of the models, in the order of the first byte's quotient by 3: 21 places, 65 places, a single place, words
+/// that look like what stands around words, and integers.
 pub const TEXT_MODELS: [usize; 5] = [0, 3, 1, 10, 9];
 
 /// Everything that came of a text.
@@ -71,8 +71,8 @@ fn pieces(text: &[u8], seed: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Pushes the pieces of a text onto a stream as good as new, and finishes it. With `draw_layers` it draws at the end of each
-/// layer, which must leave no trace.
+/// Pushes the pieces of a text onto a stream as good as new, and finishes it. With `draw_layers` it draws at the end of
+/// each layer, which must leave no trace.
 fn read<'t>(stream: &mut Stream<'_, '_>, pieces: impl IntoIterator<Item = &'t [u8]>, draw_layers: bool) -> Met {
     stream.clear();
     let mut events = Vec::new();

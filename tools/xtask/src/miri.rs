@@ -1,5 +1,6 @@
-//! Miri: spae-core's own tests, and the committed inputs of the fuzz targets, interpreted. It finds undefined behaviour,
-//! and runs as if on other processors: with 32-bit addresses, like the chips', and with the most significant byte first.
+//! Miri: spae-core's own tests, and one in five committed inputs of the fuzz targets, interpreted. It finds undefined
+//! behaviour, and runs as if on other processors: with 32-bit addresses, like the chips', and with the most significant
+//! byte first.
 
 use anyhow::Result;
 
