@@ -1,6 +1,6 @@
 //! The loops that multiply: sums of products of a tile, from weights and work whose shape has been checked.
 
-use spae_core::kernel::integer::{CHANNELS, SEGMENTS, Sums};
+use spae_core::kernel::integer::{CHANNELS, Sums};
 
 use super::{COLUMNS, LANES};
 
@@ -169,7 +169,7 @@ pub(super) fn lanes_of_two(weights: &[u8], length: usize, work: &[i16], sums: &m
         // segments, which is all there are. r6 and r7, which the compiler keeps for itself, and the count of turns are
         // pushed and popped; all other registers that are written are operands (q0 to q3 are d0 to d7).
         unsafe {
-            let second = weights.as_ptr().add(SEGMENTS * length);
+            let second = weights.as_ptr().add(spae_core::kernel::integer::SEGMENTS * length);
             core::arch::asm!(
                 "push {{r6, r7}}",
                 "push {{r12}}",
