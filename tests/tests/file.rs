@@ -468,7 +468,7 @@ fn the_writer_states_the_length_that_it_needs_and_refuses_what_it_could_not_read
     };
     assert!(
         refused(&|fixture| if let StoredWeights::F16(weights) = &mut fixture.weights {
-            weights[7] = 1e6
+            weights[7] = 1e6;
         })
         .contains("not finite")
     );
