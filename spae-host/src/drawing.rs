@@ -111,11 +111,14 @@ pub fn draw_all(model: &Model<'_>, encodings: &[Vec<Vec<u32>>]) -> Result<Vec<Pi
 pub fn draw_one(model: &Model<'_>, weights: &[f32], tokens: &[Vec<u32>], scratch: &mut [u32]) -> Result<Picture> {
     check_ids(model, tokens)?;
     let mut canvas = Canvas::new(model, scratch)?;
-    for (layer, ids) in tokens.iter().enumerate() {
-        ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
-        canvas.complete(layer);
-    }
+    tokens.iter().enumerate().for_each(|(layer, ids)| place(&mut canvas, layer, ids));
     Ok(Picture::from_weights(&mut canvas, weights))
+}
+
+/// Puts a whole layer on `canvas`.
+pub(crate) fn place(canvas: &mut Canvas<'_, '_>, layer: usize, ids: &[u32]) {
+    ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
+    canvas.complete(layer);
 }
 
 /// The pictures of all layers from an encoding's ids by layer: through their canonical text, as a device gets them.

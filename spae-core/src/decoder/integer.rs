@@ -99,15 +99,15 @@ impl<'a> Weights<'a> {
 /// What the reader checks of one stage's constants.
 pub(super) fn check(stage: &Stage, all: &[u8]) -> Result<(), StageFault> {
     let bytes = all.get(stage.weights_start..stage.weights_end(Arithmetic::Integer)).unwrap_or(&[]);
-    let [zero_point, shift, reserved @ ..] = *bytes.first_chunk::<4>().unwrap_or(&[0; 4]);
+    let [_, _, reserved @ ..] = *bytes.first_chunk::<4>().unwrap_or(&[0; 4]);
     let weights = Weights::of(stage, all);
     if reserved != [0; 2] || (stage.spec.residual.is_none() && weights.residual != 0) {
         return Err(StageFault::Reserved);
     }
-    if shift > MAX_SHIFT {
+    if weights.shift > MAX_SHIFT {
         return Err(StageFault::Shift);
     }
-    if stage.spec.activation == Activation::Relu && zero_point != 0 {
+    if stage.spec.activation == Activation::Relu && weights.zero_point != 0 {
         return Err(StageFault::ZeroPoint);
     }
     let filled_up = if stage.spec.operation == Operation::Input {

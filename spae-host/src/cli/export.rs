@@ -57,9 +57,6 @@ pub(super) struct Arguments {
     pub(super) json: bool,
 }
 
-/// Pictures that activations are measured on.
-const CALIBRATION: usize = 256;
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Weights {
     /// Two bytes a weight, computed in f32.
@@ -102,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let data = arguments.data.as_ref().context("--weights int8 measures activations on pictures: give --data D")?;
         let file = ModelFile::new(tokenizer.origin.clone(), bytes)?;
         let dataset = evaluation::calibration_set(data, tokenizer.config.image)?;
-        let encodings = evaluation::encodings(&tokenizer, &dataset, CALIBRATION)?;
+        let encodings = evaluation::encodings(&tokenizer, &dataset, export::CALIBRATION)?;
         bytes = export::quantise(&file.model()?, &encodings)?;
     }
     let written = write(arguments, &tokenizer, &bytes)?;

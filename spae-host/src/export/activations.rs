@@ -65,8 +65,7 @@ fn over_pictures<T: Clone + Send + Sync>(
         let mut scratch = vec![0; model.scratch_len()];
         let mut canvas = Canvas::new(model, &mut scratch)?;
         for (layer, ids) in tokens.iter().enumerate() {
-            ids.iter().enumerate().for_each(|(index, &id)| canvas.place(layer, index, id));
-            canvas.complete(layer);
+            drawing::place(&mut canvas, layer, ids);
             let observe = |stage: usize, _, values: Values<'_>| {
                 // Padding is 0 and changes neither the largest magnitude nor, much, the best steps.
                 if let Values::Float(values) = values {

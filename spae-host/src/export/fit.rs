@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::{RowFormat, export, quantise};
+use super::{CALIBRATION, RowFormat, export, quantise};
 use crate::data::Dataset;
 use crate::evaluation::{self, ExportLoss};
 use crate::model_file::ModelFile;
@@ -100,10 +100,10 @@ pub fn candidates(
     dataset: &Dataset,
     limit: usize,
 ) -> Result<Vec<Candidate>> {
-    /// Pictures that words and activations are measured on.
-    const MEASURED: usize = 256;
+    /// Pictures that words are counted on.
+    const COUNTED: usize = 16 * CALIBRATION;
     let mut candidates = Vec::new();
-    let usage = usage(tokenizer, &evaluation::encodings(tokenizer, calibration, 16 * MEASURED)?);
+    let usage = usage(tokenizer, &evaluation::encodings(tokenizer, calibration, COUNTED)?);
     let mut trained = None;
     for halving in HALVINGS {
         let kept = usage.len() >> halving;
@@ -113,7 +113,7 @@ pub fn candidates(
         let mut ids = usage[..kept].to_vec();
         ids.sort_unstable();
         let restricted = tokenizer.restricted(&ids).with_context(|| format!("with {kept} words"))?;
-        let encodings = evaluation::encodings(&restricted, calibration, MEASURED)?;
+        let encodings = evaluation::encodings(&restricted, calibration, CALIBRATION)?;
         for (format, row_bits) in [(RowFormat::Int8, 8), (RowFormat::Int4, 4)] {
             let float = export(&restricted, format, provenance)?;
             let float_file = ModelFile::new(tokenizer.origin.clone(), float.clone())?;

@@ -23,6 +23,9 @@ use spae_core::quant::{INT4_LIMIT, INT8_LIMIT};
 use crate::checkpoint::Progress;
 use crate::tokenizer::Tokenizer;
 
+/// Pictures that integer decoders' activations are measured on.
+pub const CALIBRATION: usize = 256;
+
 /// How the codebook's rows are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RowFormat {

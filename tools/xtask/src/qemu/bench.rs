@@ -74,12 +74,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 measure(board, &program.path, &model).with_context(|| format!("{} with {network}", board.name))?;
             let mut table = vec![["layer", "MACs", "instructions", "a MAC"].map(String::from)];
             for count in &counts {
-                let ratio = if count.macs > 0 { count.instructions / count.macs as f64 } else { f64::NAN };
+                let ratio = (count.macs > 0).then(|| format!("{:.2}", count.instructions / count.macs as f64));
                 table.push([
                     count.layer.clone(),
                     count.macs.to_string(),
                     format!("{:.0}", count.instructions),
-                    if count.macs > 0 { format!("{ratio:.2}") } else { "–".to_owned() },
+                    ratio.unwrap_or_else(|| "–".to_owned()),
                 ]);
                 records.push(json!({
                     "board": board.name, "engine": "spae", "network": network, "layer": count.layer,
