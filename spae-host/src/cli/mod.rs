@@ -10,6 +10,7 @@ mod demo;
 mod encode;
 mod eval;
 mod export;
+mod few_shot;
 mod fitting;
 mod inspect;
 mod output;
@@ -42,6 +43,7 @@ enum Command {
     Decode(decode::Arguments),
     Eval(eval::Arguments),
     Export(export::Arguments),
+    FewShot(few_shot::Arguments),
     Inspect(inspect::Arguments),
     Send(send::Arguments),
     Train(train::Arguments),
@@ -62,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::FewShot(arguments) => few_shot::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),

@@ -25,7 +25,7 @@ const CORE: [(&str, &[&str]); 14] = [
 
 /// What a module of spae-host must not use. Nothing uses `cli`.
 #[rustfmt::skip]
-const HOST_NEVER: [(&str, &[&str]); 10] = [
+const HOST_NEVER: [(&str, &[&str]); 11] = [
     ("config", &["codebook", "data", "export", "loss", "model", "prompt", "quantizer", "semantic", "train"]),
     ("data", &["export", "loss", "prompt", "quantizer", "train"]),
     ("model", &["export", "loss", "prompt", "quantizer", "train"]),
@@ -35,6 +35,7 @@ const HOST_NEVER: [(&str, &[&str]); 10] = [
     ("loss", &["export", "prompt", "train"]),
     ("train", &["export", "prompt"]),
     ("export", &["prompt", "train"]),
+    ("few_shot", &["export", "loss", "model", "quantizer", "train"]),
     ("prompt", &["export", "loss", "model", "train"]),
 ];
 
