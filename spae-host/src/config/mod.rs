@@ -228,6 +228,14 @@ mod tests {
             ("train.learning_rate=nan", "train.learning_rate"),
             ("semantic.temperature=0", "semantic.temperature"),
             ("semantic.pools=[{threshold=2.0}]", "semantic.pools"),
+            (
+                r#"encoder.blocks=[{kind="stem",channels=2},{kind="down",channels=2},{kind="down",channels=2},{kind="context",branch=[2]}]"#,
+                "multiples of 8",
+            ),
+            (
+                r#"encoder.blocks=[{kind="stem",channels=2},{kind="down",channels=2},{kind="context",gate=true},{kind="down",channels=2}]"#,
+                "after the last",
+            ),
         ] {
             let error = fault(TINY, &[set]);
             assert!(error.contains(named), "{set}: {error}");

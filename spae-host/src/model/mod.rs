@@ -7,6 +7,7 @@ mod decoder;
 mod encoder;
 mod layers;
 mod weights;
+mod whitening;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
@@ -35,9 +36,9 @@ impl Model {
     pub fn new(config: &Config, embedding_width: usize, weights: &mut dyn Weights) -> Result<Self> {
         let width = config.codebook.width;
         let mut scope = Scope::new(weights);
-        let encoder = Encoder::new(&config.encoder, config.image.channels, width, &mut scope.at("encoder"))?;
-        let projection = projection(config, embedding_width, &mut scope)?;
         let grid = config.geometry()?.grid();
+        let encoder = Encoder::new(&config.encoder, grid, config.image.channels, width, &mut scope.at("encoder"))?;
+        let projection = projection(config, embedding_width, &mut scope)?;
         let decoder = Decoder::new(&config.decoder, grid, width, config.image.channels, &mut scope.at("decoder"))?;
         Ok(Self { encoder, projection, decoder })
     }
@@ -48,6 +49,16 @@ impl Model {
     /// If the pictures have another shape than configured.
     pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
         self.encoder.forward(images)
+    }
+
+    /// What `encoder.last`'s weight [d, c, 1, 1] and bias [d] should start from, so that Z of pictures like `images`
+    /// spreads over all directions.
+    ///
+    /// # Errors
+    /// If the pictures have another shape than configured, or are too few.
+    pub fn whitened(&self, images: &Tensor) -> Result<[(&'static str, Tensor); 2]> {
+        let (weight, bias) = self.encoder.whitened(images)?;
+        Ok([("encoder.last.weight", weight), ("encoder.last.bias", bias)])
     }
 
     /// The codebook in the space of Z: rows e(k) or W·e(k) of unit length, [V, d].

@@ -95,6 +95,13 @@ fn every_weight_gets_a_gradient_and_moves() {
         &["codebook.mode=projected"][..],
         &["codebook.mode=strict", "codebook.width=8"],
         &["decoder.groups=1", "name=normalised"],
+        &[
+            "name=gated",
+            "image.height=32",
+            "image.width=32",
+            "pyramid=[[1, 1], [8, 8]]",
+            r#"encoder.blocks=[{ kind = "stem", channels = 4 }, { kind = "down", channels = 4 }, { kind = "down", channels = 8 }, { kind = "context", branch = [4], gate = true }]"#,
+        ],
     ] {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();

@@ -32,7 +32,14 @@ impl<'t> Trainer<'t> {
     pub fn new(config: &'t Config, codebook: &Codebook, sampler: &Sampler, before: Option<State>) -> Result<Self> {
         let mut weights = Initialiser::new(config.seed);
         let model = Model::new(config, codebook.embedding.dim(1)?, &mut weights)?;
+        if config.encoder.whiten && before.is_none() {
+            let batch = Loader::new(sampler, config.train.batch, 0, 1)?.batch()?;
+            for (name, value) in model.whitened(&batch.images)? {
+                weights.variables()[name].set(&value)?;
+            }
+        }
         let mut optimizer = Optimizer::new(weights.into_variables(), &config.train)?;
+        optimizer.slow_down("projection.weight", config.train.projection_share);
         let mut steps = 0;
         if let Some(state) = before {
             optimizer.restore(&state).context("the checkpoint is of another model than the configuration")?;
