@@ -10,6 +10,7 @@ mod demo;
 mod encode;
 mod eval;
 mod export;
+mod features;
 mod fitting;
 mod inspect;
 mod output;
@@ -46,6 +47,7 @@ enum Command {
     Send(send::Arguments),
     Train(train::Arguments),
     Codebook(codebook::Arguments),
+    Features(features::Arguments),
     Data(data::Arguments),
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Codebook(arguments) => codebook::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
     };
     match result {

@@ -3,11 +3,14 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::scorer::{Scorer, word_or_table};
+
 /// The semantic loss (Eqs. 4–7).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Semantic {
     /// What says how alike an image and a word are.
+    #[serde(with = "word_or_table")]
     pub scorer: Scorer,
     /// Divides the squared distances in Eq. 7's softmax, which has none: it depends on the embeddings' scale.
     pub temperature: f64,
@@ -29,14 +32,6 @@ fn default_epsilon() -> f64 {
 
 fn default_max_ratio() -> f64 {
     10.0
-}
-
-/// What says how alike an image and a word are.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Scorer {
-    /// The sentence embedding of the caption of the image's label.
-    Captions,
 }
 
 /// Which words a layer's tokens are drawn towards (Eq. 4). The most similar word is always among them.
@@ -111,6 +106,7 @@ fn finite(name: &str, value: f64, least: f64) -> Result<()> {
 
 impl Semantic {
     pub(super) fn check(&self, layers: usize) -> Result<()> {
+        self.scorer.check()?;
         let positive = self.temperature.is_finite() && self.temperature > 0.0;
         ensure!(positive, "semantic.temperature is {}; it must be above 0", self.temperature);
         finite("semantic.weight", self.weight, 0.0)?;

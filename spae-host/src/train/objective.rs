@@ -160,7 +160,7 @@ impl<'o> Objective<'o> {
         terms: &mut Terms,
     ) -> Result<Tensor> {
         let config = &self.config.semantic;
-        let scores = scorer.score(&batch.images, &batch.labels)?;
+        let scores = scorer.score(batch)?;
         let mut targets = Vec::with_capacity(config.pools.len());
         for (layer, pool) in config.pools.iter().enumerate() {
             let tokens = self.quantizer.tokens(layer)?;

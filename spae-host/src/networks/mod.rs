@@ -1,0 +1,30 @@
+//! Frozen networks that others have trained, read from safetensors: what classifies, what lends its features to a loss.
+//!
+//! Pictures come as RGB in [0, 1]; whatever else a network wants of its input it does itself. Weights are outside any
+//! graph: gradients reach the pictures alone. Knows tensors and operations; no training and no configuration.
+
+mod classifier;
+mod convolution;
+mod frozen;
+#[cfg(test)]
+pub(crate) mod golden;
+mod input;
+mod resize;
+
+pub use classifier::{Classifier, Design};
+pub use frozen::Frozen;
+pub use input::to_network;
+pub use resize::{Filter, resize};
+
+use anyhow::Result;
+use candle_core::Tensor;
+
+/// A network with something to compare pictures by.
+pub trait Features: std::fmt::Debug {
+    /// The features of pictures [B, 3, height, width] in [0, 1], coarse ones last: maps [B, channels, height′, width′], or
+    /// rows [B, values] such as logits. Gradients reach the pictures.
+    ///
+    /// # Errors
+    /// If the pictures have another shape than the network takes.
+    fn features(&self, images: &Tensor) -> Result<Vec<Tensor>>;
+}
