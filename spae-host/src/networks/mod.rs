@@ -12,6 +12,7 @@ mod frozen;
 pub(crate) mod golden;
 mod input;
 mod resize;
+mod resnet;
 
 pub use classifier::{Classifier, Design};
 pub use clip::Clip;
@@ -19,6 +20,7 @@ pub use clip_tokenizer::ClipTokenizer;
 pub use frozen::Frozen;
 pub use input::to_network;
 pub use resize::{Filter, resize};
+pub use resnet::ResNet;
 
 use anyhow::Result;
 use candle_core::Tensor;
