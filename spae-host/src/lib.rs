@@ -14,6 +14,7 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod model_file;
+pub mod networks;
 pub mod ops;
 pub mod optimizer;
 pub mod picture;

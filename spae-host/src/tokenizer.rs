@@ -160,7 +160,7 @@ impl Tokenizer {
 /// # Errors
 /// If the disk refuses.
 pub fn save_description(config: &Config, codebook: &Codebook, folder: &Path) -> Result<()> {
-    let mut config = config.clone();
+    let mut config = config.moved_to(folder)?;
     let name = config.codebook.file.file_name().context("codebook.file is no file's name")?;
     config.codebook.file = PathBuf::from(name);
     codebook.save(&folder.join(&config.codebook.file))?;

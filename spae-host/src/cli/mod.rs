@@ -10,6 +10,7 @@ mod demo;
 mod encode;
 mod eval;
 mod export;
+mod features;
 mod few_shot;
 mod fitting;
 mod inspect;
@@ -48,6 +49,7 @@ enum Command {
     Send(send::Arguments),
     Train(train::Arguments),
     Codebook(codebook::Arguments),
+    Features(features::Arguments),
     Data(data::Arguments),
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Codebook(arguments) => codebook::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
     };
     match result {

@@ -20,8 +20,8 @@ pub struct LanguageModel {
     weights_path: PathBuf,
     /// The bytes of the weights' file.
     bytes: Vec<u8>,
-    /// SHA-256 of the two files.
-    pub(super) hashes: [String; 2],
+    /// SHA-256 of the tokenizer and of the weights, in hexadecimal.
+    pub hashes: [String; 2],
 }
 
 impl LanguageModel {

@@ -192,24 +192,35 @@ impl Codebook {
 fn features(model: &LanguageModel, source: &Source, words: &[String]) -> Result<Features> {
     let encoder = model.sentence_encoder(source.attention_heads)?;
     let plain = ["{}".to_owned()];
-    let mean = |items: &[String], templates: &[String]| {
-        let mut sum: Option<Tensor> = None;
-        for template in templates {
-            let texts: Vec<String> = items.iter().map(|item| template.replace("{}", item)).collect();
-            let features = encoder.encode(&texts)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + features)?,
-                None => features,
-            });
-        }
-        unit_rows(&sum.context("no template")?)
-    };
+    let mean = |items: &[String], templates: &[String]| over_templates(items, templates, |texts| encoder.encode(texts));
     Ok(Features {
         text: mean(words, &source.templates)?,
         text_plain: mean(words, &plain)?,
         caption: mean(&source.captions, &source.caption_templates)?,
         caption_plain: mean(&source.captions, &plain)?,
     })
+}
+
+/// f′_T of Eq. 5: for each item the mean of what `encode` makes of it in each template, `{}` being where it goes, brought
+/// back to unit length; [items, F].
+///
+/// # Errors
+/// If there is no template, or a text cannot be encoded.
+pub fn over_templates(
+    items: &[String],
+    templates: &[String],
+    mut encode: impl FnMut(&[String]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut sum: Option<Tensor> = None;
+    for template in templates {
+        let texts: Vec<String> = items.iter().map(|item| template.replace("{}", item)).collect();
+        let features = encode(&texts)?;
+        sum = Some(match sum {
+            Some(sum) => (sum + features)?,
+            None => features,
+        });
+    }
+    unit_rows(&sum.context("there is no template")?)
 }
 
 /// Rows brought to unit length; [N, W].

@@ -3,11 +3,15 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::perceptual::Perceptual;
+use super::scorer::{Scorer, word_or_table};
+
 /// The semantic loss (Eqs. 4–7).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Semantic {
     /// What says how alike an image and a word are.
+    #[serde(with = "word_or_table")]
     pub scorer: Scorer,
     /// Divides the squared distances in Eq. 7's softmax, which has none: it depends on the embeddings' scale.
     pub temperature: f64,
@@ -31,14 +35,6 @@ fn default_max_ratio() -> f64 {
     10.0
 }
 
-/// What says how alike an image and a word are.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Scorer {
-    /// The sentence embedding of the caption of the image's label.
-    Captions,
-}
-
 /// Which words a layer's tokens are drawn towards (Eq. 4). The most similar word is always among them.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +51,7 @@ pub struct Pool {
 }
 
 /// The appearance loss (Eq. 8) and the term that W learns from.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Loss {
     /// Picture against picture.
@@ -65,6 +61,9 @@ pub struct Loss {
     /// The words' vectors (through W) towards Z. Projected mode alone.
     #[serde(default)]
     pub pull: f64,
+    /// Picture against picture as a frozen network sees them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
 }
 
 /// The reconstruction term of one image, from the mean squared error of its pixels in [−1, 1].
@@ -111,6 +110,7 @@ fn finite(name: &str, value: f64, least: f64) -> Result<()> {
 
 impl Semantic {
     pub(super) fn check(&self, layers: usize) -> Result<()> {
+        self.scorer.check()?;
         let positive = self.temperature.is_finite() && self.temperature > 0.0;
         ensure!(positive, "semantic.temperature is {}; it must be above 0", self.temperature);
         finite("semantic.weight", self.weight, 0.0)?;
@@ -121,6 +121,11 @@ impl Semantic {
             let at = format!("semantic.pools[{index}]");
             ensure!((0.0..=1.0).contains(&pool.threshold), "{at}.threshold is {}; Eq. 6 ends at 1", pool.threshold);
             ensure!(pool.margin.is_none_or(f32::is_finite), "{at}.margin must be a number");
+            ensure!(
+                pool.margin.is_none() || matches!(self.scorer, Scorer::Captions {}),
+                "{at}.margin: the scorer {} knows no other captions to lead over",
+                self.scorer.name()
+            );
             ensure!(pool.top != Some(0), "{at}.top is 0, which leaves no word");
         }
         Ok(())
@@ -131,6 +136,7 @@ impl Loss {
     pub(super) fn check(&self) -> Result<()> {
         finite("loss.commitment.weight", self.commitment.weight, 0.0)?;
         finite("loss.pull", self.pull, 0.0)?;
+        self.perceptual.as_ref().map_or(Ok(()), Perceptual::check)?;
         if let Reconstruction::Log { scale, floor } = self.reconstruction {
             finite("loss.reconstruction.scale", scale, f64::MIN_POSITIVE)?;
             finite("loss.reconstruction.floor", floor, f64::MIN_POSITIVE)?;

@@ -100,15 +100,24 @@ impl Archive {
         &self.classes
     }
 
-    pub(super) fn picture(&self, index: usize) -> Result<(DynamicImage, Option<u32>)> {
+    pub(super) fn bytes(&self, index: usize) -> Result<Vec<u8>> {
         let entry = &self.entries[index];
-        let (path, file) = &self.files[entry.file];
-        let at = || format!("{}, entry {}", path.display(), entry.name);
         let mut bytes = vec![0; entry.size];
-        file.read_exact_at(&mut bytes, entry.offset).with_context(|| format!("cannot read {}", at()))?;
-        let picture =
-            image::load_from_memory(&bytes).with_context(|| format!("{}: no picture that can be read", at()))?;
+        let file = &self.files[entry.file].1;
+        file.read_exact_at(&mut bytes, entry.offset).with_context(|| format!("cannot read {}", self.name(index)))?;
+        Ok(bytes)
+    }
+
+    pub(super) fn picture(&self, index: usize) -> Result<(DynamicImage, Option<u32>)> {
+        let picture = image::load_from_memory(&self.bytes(index)?)
+            .with_context(|| format!("{}: no picture that can be read", self.name(index)))?;
         Ok((picture, self.labels[index]))
+    }
+
+    /// What errors call an entry.
+    fn name(&self, index: usize) -> String {
+        let entry = &self.entries[index];
+        format!("{}, entry {}", self.files[entry.file].0.display(), entry.name)
     }
 }
 

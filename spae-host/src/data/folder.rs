@@ -50,10 +50,14 @@ impl Folder {
         &self.classes
     }
 
+    pub(super) fn bytes(&self, index: usize) -> Result<Vec<u8>> {
+        let path = &self.files[index];
+        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
     pub(super) fn picture(&self, index: usize) -> Result<(DynamicImage, Option<u32>)> {
         let path = &self.files[index];
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let picture = image::load_from_memory(&bytes)
+        let picture = image::load_from_memory(&self.bytes(index)?)
             .with_context(|| format!("{} is no picture that can be read; remove it from the set", path.display()))?;
         Ok((picture, self.labels[index]))
     }

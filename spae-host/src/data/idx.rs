@@ -61,9 +61,13 @@ impl Idx {
         self.height as usize * self.width as usize
     }
 
+    pub(super) fn bytes(&self, index: usize) -> &[u8] {
+        &self.pixels[index * self.area()..(index + 1) * self.area()]
+    }
+
     pub(super) fn picture(&self, index: usize) -> Result<(DynamicImage, Option<u32>)> {
-        let pixels = self.pixels[index * self.area()..(index + 1) * self.area()].to_vec();
-        let picture = GrayImage::from_raw(self.width, self.height, pixels).context("an IDX picture of another size")?;
+        let picture = GrayImage::from_raw(self.width, self.height, self.bytes(index).to_vec())
+            .context("an IDX picture of another size")?;
         Ok((DynamicImage::ImageLuma8(picture), self.labels.get(index).map(|&label| u32::from(label))))
     }
 }

@@ -15,9 +15,11 @@ pub use fit::fit;
 pub use loader::Loader;
 pub use sampler::{Batch, Sampler, to_tensor};
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
 
 use crate::config::Image;
 
@@ -133,6 +135,25 @@ impl Dataset {
         }
     }
 
+    /// SHA-256, in hexadecimal, over what the pictures are stored as, in their order, and how they are fitted.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_vec(&self.image)?);
+        for index in 0..self.len() {
+            let bytes = match &self.source {
+                Source::Idx(idx) => Cow::Borrowed(idx.bytes(index)),
+                Source::Folder(folder) => Cow::Owned(folder.bytes(index)?),
+                Source::Archive(archive) => Cow::Owned(archive.bytes(index)?),
+            };
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(&bytes);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Reads and fits picture number `index`.
     ///
     /// # Errors
@@ -165,4 +186,31 @@ fn rank_classes(names: Vec<Option<String>>) -> (Vec<String>, Vec<Option<u32>>) {
     classes.dedup();
     let labels = names.iter().map(|name| classes.binary_search(name).ok().map(|rank| rank as u32)).collect();
     (classes, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Fit;
+    use image::{GrayImage, Luma};
+
+    #[test]
+    fn a_fingerprint_follows_pictures_order_and_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let save = |name: &str, value| {
+            GrayImage::from_pixel(2, 2, Luma([value])).save(folder.path().join(name)).unwrap();
+        };
+        let print = |border| {
+            let image = Image { channels: 1, height: 4, width: 4, fit: Fit::Pad, border };
+            Dataset::open(folder.path(), Split::Train, image).unwrap().fingerprint().unwrap()
+        };
+        save("a.png", 1);
+        save("b.png", 2);
+        let first = print(0);
+        assert_eq!((first.len(), print(0)), (64, first.clone()));
+        assert_ne!(print(1), first);
+        save("a.png", 2);
+        save("b.png", 1);
+        assert_ne!(print(0), first);
+    }
 }

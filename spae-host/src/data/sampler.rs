@@ -22,6 +22,8 @@ pub struct Batch {
     pub images: Tensor,
     /// Class ranks, where the set has classes.
     pub labels: Vec<Option<u32>>,
+    /// The pictures' numbers in their set.
+    pub numbers: Vec<u32>,
 }
 
 /// The pictures of a set in their order.
@@ -56,6 +58,11 @@ impl Sampler {
         self.epoch = epoch;
     }
 
+    /// The set that pictures come from.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
     /// How many pictures are set aside.
     pub fn held_out(&self) -> usize {
         self.held_out
@@ -81,7 +88,7 @@ impl Sampler {
             Ok(sample)
         };
         let samples = chosen.iter().map(read).collect::<Result<Vec<_>>>()?;
-        to_batch(&samples, &self.dataset.image())
+        to_batch(&samples, chosen.iter().map(|&(_, index)| index).collect(), &self.dataset.image())
     }
 
     /// The pictures set aside, unvaried, from number `start` on, at most `batch`.
@@ -89,15 +96,15 @@ impl Sampler {
     /// # Errors
     /// If a picture does not read.
     pub fn validation(&self, start: usize, batch: usize) -> Result<Batch> {
-        let indices = self.order[..self.held_out].iter().skip(start).take(batch);
-        let samples = indices.map(|&index| self.dataset.sample(index as usize)).collect::<Result<Vec<_>>>()?;
-        to_batch(&samples, &self.dataset.image())
+        let numbers: Vec<u32> = self.order[..self.held_out].iter().skip(start).take(batch).copied().collect();
+        let samples = numbers.iter().map(|&index| self.dataset.sample(index as usize)).collect::<Result<Vec<_>>>()?;
+        to_batch(&samples, numbers, &self.dataset.image())
     }
 }
 
-fn to_batch(samples: &[Sample], image: &Image) -> Result<Batch> {
+fn to_batch(samples: &[Sample], numbers: Vec<u32>, image: &Image) -> Result<Batch> {
     let images = to_tensor(samples.iter().map(|sample| &sample.pixels[..]), image)?;
-    Ok(Batch { images, labels: samples.iter().map(|sample| sample.label).collect() })
+    Ok(Batch { images, labels: samples.iter().map(|sample| sample.label).collect(), numbers })
 }
 
 /// Fitted pictures, bytes of channels × height × width each, as [B, channels, height, width] in [−1, 1].

@@ -1,4 +1,4 @@
-//! ReLU and SiLU with their gradients, one pass each and spread over threads; candle's take several passes on one.
+//! ReLU, leaky ReLU and SiLU with their gradients, one pass each and spread over threads; candle's take several passes on one.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -12,6 +12,17 @@ use super::storage::{is_cpu_f32, slice, tensor, with_slice};
 /// If memory runs out on the tensor's device.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if is_cpu_f32(x) { x.contiguous()?.apply_op1(Activation::Relu) } else { x.relu() }
+}
+
+/// x where it is positive, else `slope`·x, for any shape.
+///
+/// # Errors
+/// If memory runs out on the tensor's device.
+pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
+    if is_cpu_f32(x) {
+        return x.contiguous()?.apply_op1(Activation::LeakyRelu(slope));
+    }
+    x.relu()? - (x.neg()?.relu()? * f64::from(slope))?
 }
 
 /// x·σ(x), for any shape.
@@ -28,6 +39,7 @@ const CHUNK: usize = 1 << 14;
 #[derive(Clone, Copy)]
 enum Activation {
     Relu,
+    LeakyRelu(f32),
     Silu,
 }
 
@@ -35,6 +47,7 @@ impl CustomOp1 for Activation {
     fn name(&self) -> &'static str {
         match self {
             Self::Relu => "relu",
+            Self::LeakyRelu(_) => "leaky_relu",
             Self::Silu => "silu",
         }
     }
@@ -44,6 +57,7 @@ impl CustomOp1 for Activation {
         let mut y = vec![0.0; x.len()];
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| match self {
             Self::Relu => relu_forward(x, y),
+            Self::LeakyRelu(slope) => leaky_relu_forward(*slope, x, y),
             Self::Silu => silu_forward(x, y),
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
@@ -56,6 +70,7 @@ impl CustomOp1 for Activation {
                 let values = x.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
                 of_x.par_chunks_mut(CHUNK).zip(values).for_each(|(of_x, (x, grad))| match self {
                     Self::Relu => relu_backward(x, grad, of_x),
+                    Self::LeakyRelu(slope) => leaky_relu_backward(*slope, x, grad, of_x),
                     Self::Silu => silu_backward(x, grad, of_x),
                 });
                 Ok(of_x)
@@ -75,6 +90,20 @@ vectorised! {
     fn relu_backward(x: &[f32], grad: &[f32], of_x: &mut [f32]) {
         for ((of_x, &x), &grad) in of_x.iter_mut().zip(x).zip(grad) {
             *of_x = if x > 0.0 { grad } else { 0.0 };
+        }
+    }
+}
+
+vectorised! {
+    fn leaky_relu_forward(slope: f32, x: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = if x > 0.0 { x } else { slope * x });
+    }
+}
+
+vectorised! {
+    fn leaky_relu_backward(slope: f32, x: &[f32], grad: &[f32], of_x: &mut [f32]) {
+        for ((of_x, &x), &grad) in of_x.iter_mut().zip(x).zip(grad) {
+            *of_x = if x > 0.0 { grad } else { slope * grad };
         }
     }
 }
@@ -104,6 +133,8 @@ mod tests {
         let x = variable(1, &[3, 7, 11])?;
         let scaled = (x.as_tensor() * 8.0)?;
         assert_same("relu", &relu(&scaled)?, &scaled.relu()?, &[&x], 0.0)?;
+        let expected = (scaled.relu()? - (scaled.neg()?.relu()? * 0.1)?)?;
+        assert_same("leaky relu", &leaky_relu(&scaled, 0.1)?, &expected, &[&x], 1e-6)?;
         assert_same("silu", &silu(&scaled)?, &scaled.silu()?, &[&x], 1e-6)?;
         let turned = scaled.permute((2, 0, 1))?;
         assert_same("silu of a view", &silu(&turned)?, &turned.contiguous()?.silu()?, &[&x], 1e-6)

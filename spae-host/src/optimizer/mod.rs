@@ -64,7 +64,10 @@ impl Optimizer {
         let parameter = |(name, variable): (String, Var)| {
             let value: Vec<f32> = variable.flatten_all()?.to_vec1()?;
             let zeros = vec![0.0; value.len()];
-            Ok((name, Parameter { share: 1.0, first: zeros.clone(), second: zeros, average: value.clone(), value, variable }))
+            Ok((
+                name,
+                Parameter { share: 1.0, first: zeros.clone(), second: zeros, average: value.clone(), value, variable },
+            ))
         };
         Ok(Self {
             parameters: variables.into_iter().map(parameter).collect::<Result<_>>()?,

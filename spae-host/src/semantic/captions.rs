@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 use candle_core::Tensor;
 
 use super::{Scorer, Scores};
+use crate::data::Batch;
 
 /// Scores by caption. A word leads with a caption only if it does so under templates and bare.
 #[derive(Clone, Debug)]
@@ -45,7 +46,8 @@ fn leads(table: &[f32], words: usize) -> impl Iterator<Item = f32> + '_ {
 }
 
 impl Scorer for Captions {
-    fn score(&self, _images: &Tensor, labels: &[Option<u32>]) -> Result<Scores> {
+    fn score(&self, batch: &Batch) -> Result<Scores> {
+        let labels = &batch.labels;
         let mut similarity = Vec::with_capacity(labels.len() * self.words);
         let mut lead = Vec::with_capacity(labels.len() * self.words);
         for label in labels {
@@ -80,13 +82,16 @@ mod tests {
         let text = rows(&[[0.8, 0.6], [0.6, 0.8], [1.0, 0.0]]);
         let plain = rows(&[[0.6, 0.8], [0.6, 0.8], [1.0, 0.0]]);
         let captions = Captions::new(&caption, &text, &caption, &plain).unwrap();
-        let scores = captions.score(&caption, &[Some(1), Some(0)]).unwrap();
+        let score = |labels: &[Option<u32>]| {
+            captions.score(&Batch { images: caption.clone(), labels: labels.to_vec(), numbers: Vec::new() })
+        };
+        let scores = score(&[Some(1), Some(0)]).unwrap();
         assert_eq!(scores.similarity, [0.6, 0.8, 0.0, 0.8, 0.6, 1.0]);
         let lead = scores.lead.unwrap();
         let expected = [-0.2, 0.2, -1.0, -0.2, -0.2, 1.0];
         assert!(lead.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 1e-6), "{lead:?}");
         for labels in [[None], [Some(2)]] {
-            assert!(captions.score(&caption, &labels).is_err());
+            assert!(score(&labels).is_err());
         }
     }
 }

@@ -1,25 +1,40 @@
 //! Which words mean what an image shows: similarities s′(I, k) and the pools C_l(I) of target words (Eqs. 4 and 6).
 //!
-//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label (`captions`), or an image
-//! encoder that shares its space with text, such as CLIP's. Knows no quantiser and no loss.
+//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label (`captions`), what a classifier
+//! takes the image for (`classes`), or an image encoder that shares its space with text (`clip`). Knows no quantiser and no
+//! loss.
 
 mod captions;
+mod choice;
+mod classes;
+mod clip;
+mod image_features;
+mod names;
+mod text_encoder;
+mod text_features;
 
 pub use captions::Captions;
+pub use choice::{image_features, scorer};
+pub use classes::{ClassNetwork, Classes, Seen};
+pub use clip::{ClipScorer, ClipSeen};
+pub use image_features::{ImageDocument, ImageFeatures};
+pub use names::read_names;
+pub use text_encoder::TextEncoder;
+pub use text_features::{TextDocument, TextFeatures};
 
 use anyhow::{Result, ensure};
-use candle_core::Tensor;
 use rand::{Rng, RngExt as _};
 
 use crate::config::Pool;
+use crate::data::Batch;
 
 /// How alike images and words are.
 pub trait Scorer: std::fmt::Debug {
-    /// s′(I, k) for every image of a batch [B, channels, height, width] with its labels.
+    /// s′(I, k) for every image of a batch.
     ///
     /// # Errors
-    /// If an image or a label cannot be scored.
-    fn score(&self, images: &Tensor, labels: &[Option<u32>]) -> Result<Scores>;
+    /// If an image or its label cannot be scored.
+    fn score(&self, batch: &Batch) -> Result<Scores>;
 }
 
 /// Similarities of B images and V words, row-major.

@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::trainer::scorer;
 use super::*;
 use crate::checkpoint::{BEST, FOLDER, LAST};
 use crate::codebook;
-use crate::config::TINY;
+use crate::config::{Scorer, TINY};
 use crate::data::Batch;
 use crate::model::{Initialiser, Model};
 use crate::random::generator;
+use crate::semantic::{TextDocument, TextFeatures, image_features, scorer};
+use crate::tensor_file;
+use candle_core::{Device, Tensor};
 use rand::RngExt as _;
 
 /// A folder with data, a codebook and a configuration.
@@ -102,6 +104,7 @@ fn every_weight_gets_a_gradient_and_moves() {
             "pyramid=[[1, 1], [8, 8]]",
             r#"encoder.blocks=[{ kind = "stem", channels = 4 }, { kind = "down", channels = 4 }, { kind = "down", channels = 8 }, { kind = "context", branch = [4], gate = true }]"#,
         ],
+        &["name=all-terms", "semantic.pools=[{threshold=0.9}]", &dark_or_light(&place), PERCEPTUAL],
     ] {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
@@ -193,6 +196,76 @@ fn labels_are_needed_only_where_semantics_guide() {
     place.run("blind", false, &["semantic.pools=[]", "train.steps=1"]).unwrap();
 }
 
+/// A classifier of dark and light pictures and what its classes are called, in files; the key that names them.
+fn dark_or_light(place: &Place) -> String {
+    let weight = Tensor::new(&[-1f32, 1.0], &Device::Cpu).unwrap().reshape((2, 1, 1, 1)).unwrap();
+    let tensors = [("conv1.weight".to_owned(), weight)].into();
+    tensor_file::write(&place.path("net.safetensors"), "test", &tensors, &()).unwrap();
+    let codebook = codebook::tiny(40);
+    let document = TextDocument {
+        names: vec!["dark".to_owned(), "light".to_owned()],
+        templates: vec!["{}".to_owned()],
+        source: codebook.document.source.clone(),
+    };
+    let rows = codebook.features.unwrap().caption;
+    TextFeatures::build(document, |_| Ok(rows.clone())).unwrap().save(&place.path("names.safetensors")).unwrap();
+    "semantic.scorer={kind='classifier',network='net.safetensors',names='names.safetensors',design={pools=[]}}"
+        .to_owned()
+}
+
+/// The same network as a perceptual term.
+const PERCEPTUAL: &str = "loss.perceptual={weight=0.5,side=8,comparison='mse',\
+                          network={kind='classifier',file='net.safetensors',features=['conv1'],design={pools=[]}}}";
+
+#[test]
+fn a_perceptual_term_is_a_part_of_the_appearance_in_both_schemes() {
+    let place = Place::new();
+    dark_or_light(&place);
+    let either = "train.prefixes={scheme='either',weight=0.5,probability=0.4}";
+    for (name, scheme) in [("both", "train.prefixes={scheme='both',weight=0.5}"), ("either", either)] {
+        let appearance = |run: &str, more: &[&str]| {
+            let name = format!("{name}-{run}");
+            place.run(&name, false, &[&["train.steps=1", scheme], more].concat()).unwrap();
+            let text = fs::read_to_string(place.path(&name).join("metrics.jsonl")).unwrap();
+            serde_json::from_str::<serde_json::Value>(text.lines().next().unwrap()).unwrap()
+        };
+        let (without, with) = (appearance("without", &[]), appearance("with", &[PERCEPTUAL]));
+        let term = |line: &serde_json::Value, name: &str| line[name].as_f64().unwrap();
+        assert!(without.get("perceptual").is_none());
+        assert!(term(&with, "perceptual") > 0.0);
+        assert!(term(&with, "appearance") > term(&without, "appearance"));
+        assert_eq!(term(&with, "reconstruction"), term(&without, "reconstruction"));
+    }
+    let error = format!("{:#}", place.run("none", false, &[&PERCEPTUAL.replace("net.", "no.")]).unwrap_err());
+    assert!(error.contains("no.safetensors"), "{error}");
+}
+
+#[test]
+fn a_classifier_guides_without_labels_and_its_files_are_for_training_alone() {
+    let place = Place::new();
+    fs::remove_file(place.path("train-labels-idx1-ubyte")).unwrap();
+    let scorer = dark_or_light(&place);
+    let pools = "semantic.pools=[{threshold=0.9}]";
+    place.run("straight", false, &[&scorer, pools, "train.steps=2"]).unwrap();
+    let stored = scorer.replace("design", "features='seen.safetensors',design");
+    let error = format!("{:#}", place.run("stored", false, &[&stored, pools]).unwrap_err());
+    assert!(error.contains("seen.safetensors") && error.contains("spae features images"), "{error}");
+    let config = place.config(&[&stored, pools]);
+    let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+    image_features(&config, &dataset, 2, |_| ()).unwrap().save(&place.path("seen.safetensors")).unwrap();
+    place.run("stored", false, &[&stored, pools, "train.steps=2"]).unwrap();
+    let other = format!("{:#}", place.run("other", false, &[&stored, pools, "image.border=0"]).unwrap_err());
+    assert!(other.contains("other pictures or another fit"), "{other}");
+    let side = stored.replace("design", "side=8,design");
+    assert!(format!("{:#}", place.run("other", false, &[&side, pools]).unwrap_err()).contains("another size"));
+    for name in ["net.safetensors", "names.safetensors", "seen.safetensors"] {
+        fs::remove_file(place.path(name)).unwrap();
+    }
+    let tokenizer = Tokenizer::load(&place.path("stored")).unwrap();
+    let Scorer::Classifier { network, .. } = &tokenizer.config.semantic.scorer else { panic!() };
+    assert_eq!(network, Path::new("../net.safetensors"), "as seen from the run's folder");
+}
+
 #[test]
 fn either_scheme_and_the_logarithm_train_too() {
     let place = Place::new();
@@ -222,8 +295,8 @@ fn random_choices_follow_the_step() {
     let words = codebook(&config).unwrap();
     let mut weights = Initialiser::new(config.seed);
     let model = Model::new(&config, 8, &mut weights).unwrap();
-    let objective = Objective::new(&config, &words, model, scorer(&config, &words).unwrap()).unwrap();
     let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+    let objective = Objective::new(&config, &words, model, scorer(&config, &words, &dataset).unwrap()).unwrap();
     let batch: Batch = Sampler::new(dataset.into(), 1, 4, Default::default()).batch(0, 4).unwrap();
     let loss = |step| objective.loss(&batch, step).unwrap().0.to_scalar::<f32>().unwrap();
     assert_eq!(loss(5).to_bits(), loss(5).to_bits());

@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use candle_core::Tensor;
 
+use super::perception::perceptual;
 use super::{Objective, Terms};
 use crate::codebook::Codebook;
-use crate::config::{Config, Scorer as ScorerKind};
+use crate::config::Config;
 use crate::data::{Loader, Sampler};
 use crate::model::{Initialiser, Model};
 use crate::optimizer::{Optimizer, State, learning_rate};
-use crate::semantic::{Captions, Scorer};
+use crate::semantic::scorer;
 use crate::tensor_file::Tensors;
 
 /// A model in training: its losses, its optimiser and the batches that it sees.
@@ -45,7 +45,8 @@ impl<'t> Trainer<'t> {
             optimizer.restore(&state).context("the checkpoint is of another model than the configuration")?;
             steps = state.steps;
         }
-        let objective = Objective::new(config, codebook, model, scorer(config, codebook)?)?;
+        let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?
+            .with_perceptual(perceptual(config)?);
         let loader = Loader::new(sampler, config.train.batch, steps, config.train.workers)?;
         Ok(Self { config, objective, optimizer, loader, steps })
     }
@@ -85,22 +86,4 @@ impl<'t> Trainer<'t> {
     pub fn state(&self) -> Result<State> {
         self.optimizer.state()
     }
-}
-
-/// What says which words mean what an image shows; nothing where no layer is guided.
-pub(super) fn scorer(config: &Config, codebook: &Codebook) -> Result<Option<Box<dyn Scorer>>> {
-    if config.semantic.pools.is_empty() {
-        return Ok(None);
-    }
-    let ScorerKind::Captions = config.semantic.scorer;
-    let features = codebook.features.as_ref().with_context(|| {
-        format!(
-            "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with captions, \
-             or empty semantic.pools",
-            config.path(&config.codebook.file).display()
-        )
-    })?;
-    let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
-        [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
-    Ok(Some(Box::new(Captions::new(caption, text, caption_plain, text_plain)?)))
 }

@@ -25,9 +25,11 @@ const CORE: [(&str, &[&str]); 14] = [
 
 /// What a module of spae-host must not use. Nothing uses `cli`.
 #[rustfmt::skip]
-const HOST_NEVER: [(&str, &[&str]); 11] = [
-    ("config", &["codebook", "data", "export", "loss", "model", "prompt", "quantizer", "semantic", "train"]),
-    ("data", &["export", "loss", "prompt", "quantizer", "train"]),
+const HOST_NEVER: [(&str, &[&str]); 13] = [
+    ("config", &["codebook", "data", "export", "loss", "model", "networks", "prompt", "quantizer", "semantic", "train"]),
+    ("data", &["export", "loss", "networks", "prompt", "quantizer", "semantic", "train"]),
+    ("networks", &["codebook", "config", "data", "export", "loss", "metrics", "model", "prompt", "quantizer", "semantic", "train"]),
+    ("ops", &["config", "data", "export", "loss", "model", "networks", "prompt", "quantizer", "semantic", "train"]),
     ("model", &["export", "loss", "prompt", "quantizer", "train"]),
     ("codebook", &["export", "loss", "prompt", "quantizer", "train"]),
     ("semantic", &["export", "loss", "prompt", "quantizer", "train"]),
