@@ -159,14 +159,23 @@ impl Tokenizer {
     }
 }
 
+/// The configuration as `folder` keeps it, with the codebook in it.
+///
+/// # Errors
+/// If the codebook's file has no name, or the system has no current folder.
+pub fn description(config: &Config, folder: &Path) -> Result<Config> {
+    let mut config = config.moved_to(folder)?;
+    let name = config.codebook.file.file_name().context("codebook.file is no file's name")?;
+    config.codebook.file = PathBuf::from(name);
+    Ok(config)
+}
+
 /// Writes words and configuration, so that the folder can be loaded without what they were made from.
 ///
 /// # Errors
 /// If the disk refuses.
 pub fn save_description(config: &Config, codebook: &Codebook, folder: &Path) -> Result<()> {
-    let mut config = config.moved_to(folder)?;
-    let name = config.codebook.file.file_name().context("codebook.file is no file's name")?;
-    config.codebook.file = PathBuf::from(name);
+    let config = description(config, folder)?;
     codebook.save(&folder.join(&config.codebook.file))?;
     tensor_file::replace(&folder.join(config::FILE_NAME), config.to_toml()?.as_bytes())
 }

@@ -3,6 +3,7 @@
 //!
 //! One command is one file; each parses its own arguments and calls the library.
 
+mod ablate;
 mod codebook;
 mod data;
 mod decode;
@@ -46,6 +47,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Send(send::Arguments),
     Train(train::Arguments),
+    Ablate(ablate::Arguments),
     Codebook(codebook::Arguments),
     Features(features::Arguments),
     Data(data::Arguments),
@@ -67,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Codebook(arguments) => codebook::run(&arguments),
         Command::Features(arguments) => features::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
