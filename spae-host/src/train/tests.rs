@@ -8,7 +8,7 @@ use crate::checkpoint::{BEST, FOLDER, LAST};
 use crate::codebook;
 use crate::config::{Scorer, TINY};
 use crate::data::Batch;
-use crate::model::{Discriminator, Frozen, Initialiser, Model};
+use crate::model::{Discriminator, Frozen, Initial, Initialiser, Model, Weights};
 use crate::random::generator;
 use crate::semantic::{TextDocument, TextFeatures, image_features, scorer};
 use crate::tensor_file;
@@ -178,6 +178,60 @@ fn a_step_moves_every_weight_of_the_discriminator_from_its_start_on() {
     }
 }
 
+/// The variables themselves, for a second model over the same ones.
+struct Shared<'v>(&'v std::collections::BTreeMap<String, candle_core::Var>);
+
+impl Weights for Shared<'_> {
+    fn take(&mut self, name: &str, _: &[usize], _: Initial) -> Result<Tensor> {
+        Ok(self.0[name].as_tensor().clone())
+    }
+}
+
+#[test]
+fn each_term_moves_what_it_should_and_only_that() {
+    let place = Place::new();
+    let off = ["loss.commitment.weight=0", "loss.pull=0", "semantic.weight=0", "semantic.dynamic=false"];
+    let mut strict = vec!["codebook.mode=strict", "codebook.width=8"];
+    strict.extend(off);
+    let on = |term: &'static str| off.iter().map(move |&other| if other.starts_with(term) { "seed=3" } else { other });
+    for (term, changes, expected) in [
+        ("reconstruction", strict, &["decoder", "encoder"][..]),
+        ("commitment", on("loss.commitment").collect(), &["encoder"][..]),
+        ("pull", on("loss.pull").collect(), &["projection"][..]),
+        ("semantic", on("semantic.weight").collect(), &["encoder", "projection"][..]),
+    ] {
+        // Without a term that moves W the configuration is refused; a pull of next to nothing stands in.
+        let with = place.config(
+            &changes.iter().map(|&c| if c == "loss.pull=0" { "loss.pull=1e-30" } else { c }).collect::<Vec<_>>(),
+        );
+        let mut without = with.clone();
+        without.loss.commitment.weight = 0.0;
+        without.loss.pull = 1e-30;
+        without.semantic.weight = 0.0;
+        let words = codebook(&with).unwrap();
+        let dataset = std::sync::Arc::new(Dataset::open(place.folder.path(), Split::Train, with.image).unwrap());
+        let batch = Sampler::new(dataset.clone(), 1, 4, Default::default()).batch(0, 4).unwrap();
+        let mut weights = Initialiser::new(with.seed);
+        Model::new(&with, (40, 8), &mut weights).unwrap();
+        let loss = |config: &Config| {
+            let model = Model::new(config, (40, 8), &mut Shared(weights.variables())).unwrap();
+            let objective = Objective::new(config, &words, model, scorer(config, &words, &dataset).unwrap()).unwrap();
+            objective.loss(Part { batch: &batch, step: 5, first: 0 }, None).unwrap().loss
+        };
+        let of_term = if term == "reconstruction" { loss(&with) } else { (loss(&with) - loss(&without)).unwrap() };
+        let gradients = of_term.backward().unwrap();
+        let mut moved = std::collections::BTreeSet::new();
+        for (name, variable) in weights.variables() {
+            let Some(gradient) = gradients.get(variable) else { continue };
+            let largest = gradient.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            if largest > 1e-7 {
+                moved.insert(name.split('.').next().unwrap());
+            }
+        }
+        assert_eq!(moved.into_iter().collect::<Vec<_>>(), expected, "{term}");
+    }
+}
+
 #[test]
 fn each_player_moves_its_own_weights_alone() {
     let place = Place::new();
@@ -223,7 +277,7 @@ fn an_estimate_counts_what_training_moves_and_writes_nothing() {
     let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
     let trainer = Trainer::new(&config, &words, &sampler(&config, dataset), None).unwrap();
     let state = trainer.checkpoint(Progress::default()).unwrap();
-    let count = |tensors: &crate::tensor_file::Tensors| tensors.values().map(Tensor::elem_count).sum::<usize>();
+    let count = |tensors: &tensor_file::Tensors| tensors.values().map(Tensor::elem_count).sum::<usize>();
     assert_eq!(found.parameters, count(&state.state.weights));
     assert_eq!(found.discriminator_parameters, count(&state.discriminator.unwrap().weights));
     assert!(found.seconds_a_step > 0.0 && found.terms.iter().any(|(name, _)| name == "discriminator"));
