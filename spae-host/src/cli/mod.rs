@@ -102,7 +102,8 @@ fn layer_count(asked: Option<usize>, layers: usize) -> std::result::Result<usize
 fn open_model(path: &Path) -> Result<ModelFile> {
     if path.is_dir() && !path.join(model_file::FILE_NAME).exists() && path.join(checkpoint::FOLDER).is_dir() {
         let tokenizer = Tokenizer::load(path)?;
-        let bytes = spae_host::export::export(&tokenizer, RowFormat::default(), "")?;
+        let provenance = spae_host::export::provenance(&tokenizer, None)?;
+        let bytes = spae_host::export::export(&tokenizer, RowFormat::default(), &provenance)?;
         return ModelFile::new(tokenizer.origin, bytes);
     }
     ModelFile::open(path)

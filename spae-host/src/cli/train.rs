@@ -11,7 +11,8 @@ use super::output::{line, thousands};
 
 /// Train a model.
 ///
-/// The run folder gets the resolved configuration, metrics.jsonl, TensorBoard events, sample pictures and checkpoints.
+/// The run folder gets the resolved configuration, metrics.jsonl, curves.svg, TensorBoard events, sample pictures and
+/// checkpoints.
 /// Ctrl-C saves a checkpoint first; --resume then goes on bit for bit.
 #[derive(Debug, Args)]
 #[command(
