@@ -170,6 +170,26 @@ pub fn encodings(tokenizer: &Tokenizer, dataset: &Dataset, limit: usize) -> Resu
     Ok(encoded.collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// The words and the class of every picture of `dataset`. `progress` hears how many are done.
+///
+/// # Errors
+/// If a picture does not read, or has no class.
+pub fn labelled_encodings(
+    tokenizer: &Tokenizer,
+    dataset: &Dataset,
+    mut progress: impl FnMut(usize),
+) -> Result<(Vec<Tokens>, Vec<u32>)> {
+    let (mut all, mut labels) = (Vec::with_capacity(dataset.len()), Vec::with_capacity(dataset.len()));
+    for start in (0..dataset.len()).step_by(BATCH) {
+        let (samples, tokens) = encode(tokenizer, dataset, start..(start + BATCH).min(dataset.len()))?;
+        let of_batch: Option<Vec<u32>> = samples.iter().map(|sample| sample.label).collect();
+        labels.extend(of_batch.context("a picture has no class: put each class into a folder of its own")?);
+        all.extend(tokens);
+        progress(all.len());
+    }
+    Ok((all, labels))
+}
+
 #[derive(Clone, Default)]
 struct Figures {
     psnr: Mean,

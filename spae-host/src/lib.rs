@@ -10,6 +10,7 @@ pub mod download;
 pub mod drawing;
 pub mod evaluation;
 pub mod export;
+pub mod few_shot;
 pub mod loss;
 pub mod metrics;
 pub mod model;

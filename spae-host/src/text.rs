@@ -28,6 +28,17 @@ pub fn canonical<W: Display>(pyramid: &Pyramid, ids: &[u32], mut word: impl FnMu
     text
 }
 
+/// The words of `layers` in a row, as a reader of language would see them.
+pub fn sentence<W: Display>(layers: &[Vec<u32>], mut word: impl FnMut(u32) -> W) -> String {
+    let mut text = String::new();
+    for (index, &id) in layers.iter().flatten().enumerate() {
+        let separator = if index == 0 { "" } else { " " };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{separator}{}", word(id));
+    }
+    text
+}
+
 /// A place in a text as an editor shows it; both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Place {

@@ -12,6 +12,7 @@ mod encode;
 mod eval;
 mod export;
 mod features;
+mod few_shot;
 mod fitting;
 mod inspect;
 mod output;
@@ -44,6 +45,7 @@ enum Command {
     Decode(decode::Arguments),
     Eval(eval::Arguments),
     Export(export::Arguments),
+    FewShot(few_shot::Arguments),
     Inspect(inspect::Arguments),
     Send(send::Arguments),
     Train(train::Arguments),
@@ -66,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::FewShot(arguments) => few_shot::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),

@@ -324,6 +324,14 @@ mod tests {
             ("train.accumulate=3", "train.accumulate"),
             ("adversarial={learning_rate=1e-4,discriminator={filters=2,multipliers=[1,1,1,1,1]}}", "multipliers"),
             ("adversarial={learning_rate=1e-4,penalty={r1=-1}}", "adversarial.penalty.r1"),
+            (
+                r#"encoder.blocks=[{kind="stem",channels=2},{kind="down",channels=2},{kind="down",channels=2},{kind="context",branch=[2]}]"#,
+                "multiples of 8",
+            ),
+            (
+                r#"encoder.blocks=[{kind="stem",channels=2},{kind="down",channels=2},{kind="context",gate=true},{kind="down",channels=2}]"#,
+                "after the last",
+            ),
         ] {
             let error = fault(TINY, &[set]);
             assert!(error.contains(named), "{set}: {error}");

@@ -1,6 +1,6 @@
 //! The two networks as lists of blocks. Without group norm, the decoder's list holds only what the device can compute.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use spae_core::pyramid::Shape;
 
@@ -11,6 +11,9 @@ pub struct Encoder {
     /// Channels that one group of a group norm holds statistics over: the number of groups.
     #[serde(default = "default_groups")]
     pub groups: usize,
+    /// Whether the last layer starts out whitening what it gives on the first batch, so that Z meets many words.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whiten: bool,
     /// In order; the first one makes channels out of pixels.
     pub blocks: Vec<EncoderBlock>,
 }
@@ -20,7 +23,7 @@ fn default_groups() -> usize {
 }
 
 /// One block of the encoder.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum EncoderBlock {
     /// 3×3 convolution and SiLU.
@@ -36,7 +39,15 @@ pub enum EncoderBlock {
     /// x + conv(act(conv(act(x)))), 3×3 each, act = SiLU after group norm.
     Residual {},
     /// x + a vector made from the whole image, averaged to 4×4: it lets every position know what the first word names.
-    Context {},
+    Context {
+        /// A branch of its own on the way to the average: for each of these channels a `down` and a `residual`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        branch: Vec<usize>,
+        /// Whether each position learns how much of the vector's channels it takes, and a bias: the few positions of
+        /// the first layers can then say what the picture shows, and the many others how it looks.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gate: bool,
+    },
 }
 
 impl Encoder {
@@ -56,19 +67,40 @@ impl Encoder {
             match block {
                 EncoderBlock::Stem { channels } | EncoderBlock::Down { channels } => wide = *channels,
                 EncoderBlock::Residual {} => {}
-                EncoderBlock::Context {} => {
-                    let divides = grid.height.is_multiple_of(4) && grid.width.is_multiple_of(4);
-                    ensure!(divides, "encoder.blocks[{index}]: `context` needs a grid of multiples of 4, not {grid}");
+                EncoderBlock::Context { branch, gate } => {
+                    let later = &self.blocks[index + 1..];
+                    if *gate && later.iter().any(|block| matches!(block, EncoderBlock::Down { .. })) {
+                        bail!(
+                            "encoder.blocks[{index}].gate knows the grid's positions: put the block after the last `down`"
+                        );
+                    }
+                    let smallest = 4usize << branch.len().min(16);
+                    let divides = |side: u16| usize::from(side).is_multiple_of(smallest);
+                    ensure!(
+                        divides(grid.height) && divides(grid.width),
+                        "encoder.blocks[{index}]: `context` needs a grid of multiples of {smallest}, not {grid}"
+                    );
+                    if let Some(channels) = branch.iter().find(|&&channels| !divides_into(channels, self.groups)) {
+                        bail!(
+                            "encoder.blocks[{index}].branch: {channels} channels do not divide into encoder.groups = {}",
+                            self.groups
+                        );
+                    }
                 }
             }
             ensure!(
-                wide > 0 && wide.is_multiple_of(self.groups),
+                divides_into(wide, self.groups),
                 "encoder.blocks[{index}]: {wide} channels do not divide into encoder.groups = {}",
                 self.groups
             );
         }
         Ok(())
     }
+}
+
+/// Whether a group norm can have so many channels.
+fn divides_into(channels: usize, groups: usize) -> bool {
+    channels > 0 && channels.is_multiple_of(groups)
 }
 
 /// Ẑ to pictures: 1×1 convolution to `input` channels, a learned bias per grid position, ReLU; the blocks in order;

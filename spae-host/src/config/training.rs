@@ -16,6 +16,10 @@ pub struct Train {
     pub accumulate: usize,
     /// The schedule's peak.
     pub learning_rate: f64,
+    /// The projection W's share of it. Adam moves W as fast as any other weight, whatever it gains: at 1, W can turn
+    /// all words to where Z lies before Z has spread, and few are then ever used.
+    #[serde(default = "default_projection_share")]
+    pub projection_share: f64,
     /// How the learning rate falls after the warm-up.
     pub schedule: Schedule,
     /// Steps over which it first rises from 0.
@@ -56,6 +60,10 @@ pub struct Train {
 
 fn default_accumulate() -> usize {
     1
+}
+
+fn default_projection_share() -> f64 {
+    1.0
 }
 
 fn default_workers() -> usize {
@@ -136,6 +144,7 @@ impl Train {
         );
         for (name, value, range) in [
             ("learning_rate", self.learning_rate, 0.0..f64::MAX),
+            ("projection_share", self.projection_share, 0.0..1.0 + f64::EPSILON),
             ("floor", self.floor, 0.0..1.0 + f64::EPSILON),
             ("betas[0]", self.betas[0], 0.0..1.0),
             ("betas[1]", self.betas[1], 0.0..1.0),

@@ -53,6 +53,11 @@ impl Conv {
         Ok(Self { stride: 2, ..Self::new(inputs, outputs, 4, scope)? })
     }
 
+    /// Weight and bias.
+    pub(super) fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::conv2d(x, &self.weight, Some(&self.bias), self.stride, self.padding)?)
     }

@@ -9,6 +9,7 @@ mod discriminator;
 mod encoder;
 mod layers;
 mod weights;
+mod whitening;
 
 pub use decoder::Decoder;
 pub use discriminator::Discriminator;
@@ -51,9 +52,9 @@ impl Model {
     pub fn new(config: &Config, embedding: (usize, usize), weights: &mut dyn Weights) -> Result<Self> {
         let width = config.codebook.width;
         let mut scope = Scope::new(weights);
-        let encoder = Encoder::new(&config.encoder, config.image.channels, width, &mut scope.at("encoder"))?;
-        let vectors = Vectors::new(config, embedding, &mut scope)?;
         let grid = config.geometry()?.grid();
+        let encoder = Encoder::new(&config.encoder, grid, config.image.channels, width, &mut scope.at("encoder"))?;
+        let vectors = Vectors::new(config, embedding, &mut scope)?;
         let decoder = Decoder::new(&config.decoder, grid, width, config.image.channels, &mut scope.at("decoder"))?;
         Ok(Self { encoder, vectors, decoder })
     }
@@ -64,6 +65,16 @@ impl Model {
     /// If the pictures have another shape than configured.
     pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
         self.encoder.forward(images)
+    }
+
+    /// What `encoder.last`'s weight [d, c, 1, 1] and bias [d] should start from, so that Z of pictures like `images`
+    /// spreads over all directions.
+    ///
+    /// # Errors
+    /// If the pictures have another shape than configured, or are too few.
+    pub fn whitened(&self, images: &Tensor) -> Result<[(&'static str, Tensor); 2]> {
+        let (weight, bias) = self.encoder.whitened(images)?;
+        Ok([("encoder.last.weight", weight), ("encoder.last.bias", bias)])
     }
 
     /// The codebook in the space of Z, [V, d]: rows e(k) or W·e(k) of unit length, or the learned ones as they are.

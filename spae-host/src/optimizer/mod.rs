@@ -32,6 +32,8 @@ pub struct Optimizer {
 #[derive(Debug)]
 struct Parameter {
     variable: Var,
+    /// Its share of the learning rate.
+    share: f32,
     value: Vec<f32>,
     /// Running means of the gradient and of its square.
     first: Vec<f32>,
@@ -91,7 +93,10 @@ impl Optimizer {
         let parameter = |(name, variable): (String, Var)| {
             let value: Vec<f32> = variable.flatten_all()?.to_vec1()?;
             let zeros = vec![0.0; value.len()];
-            Ok((name, Parameter { first: zeros.clone(), second: zeros, average: value.clone(), value, variable }))
+            Ok((
+                name,
+                Parameter { share: 1.0, first: zeros.clone(), second: zeros, average: value.clone(), value, variable },
+            ))
         };
         Ok(Self {
             parameters: variables.into_iter().map(parameter).collect::<Result<_>>()?,
@@ -101,6 +106,13 @@ impl Optimizer {
             decay: config.average,
             steps: 0,
         })
+    }
+
+    /// Lets the weight `name`, if there is one, learn at a `share` of the learning rate.
+    pub fn slow_down(&mut self, name: &str, share: f64) {
+        if let Some(parameter) = self.parameters.get_mut(name) {
+            parameter.share = share as f32;
+        }
     }
 
     /// How many numbers it moves.
@@ -149,7 +161,8 @@ impl Optimizer {
         let decay = self.decay.min(young) as f32;
         let (decay_first, decay_second) = (decay_first as f32, decay_second as f32);
         for (parameter, gradient) in self.parameters.values_mut().zip(gradients.0.values()) {
-            let Parameter { value, first, second, average, .. } = parameter;
+            let Parameter { value, first, second, average, share, .. } = parameter;
+            let rate = rate * *share;
             let moments = first.iter_mut().zip(second.iter_mut());
             for (((value, average), (first, second)), gradient) in
                 value.iter_mut().zip(average.iter_mut()).zip(moments).zip(gradient)

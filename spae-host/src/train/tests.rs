@@ -306,7 +306,7 @@ fn a_semantic_loss_of_weight_0_is_none() {
 #[test]
 fn every_weight_gets_a_gradient_and_moves() {
     let place = Place::new();
-    for mode in [
+    for (number, mode) in [
         &["codebook.mode=projected"][..],
         &["codebook.mode=strict", "codebook.width=8"],
         &["decoder.groups=1", "name=normalised"],
@@ -314,11 +314,21 @@ fn every_weight_gets_a_gradient_and_moves() {
         &["codebook.mode=learned", "codebook.update={kind='average'}", "loss.pull=0", "semantic.pools=[]"],
         &["codebook.mode=simvq"],
         &["quantizer.kind=rq", "semantic.dynamic=false"],
-    ] {
+        &[
+            "name=gated",
+            "image.height=32",
+            "image.width=32",
+            "pyramid=[[1, 1], [8, 8]]",
+            r#"encoder.blocks=[{ kind = "stem", channels = 4 }, { kind = "down", channels = 4 }, { kind = "down", channels = 8 }, { kind = "context", branch = [4], gate = true }]"#,
+        ],
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
         let words = codebook(&config).unwrap();
-        let folder = place.path(&mode.concat());
+        let folder = place.path(&format!("run {number}"));
         prepare(&config, &words, &folder, false).unwrap();
         let mut run = Run::new(&config, &words, sampler(&config, dataset), &folder, None).unwrap();
         let before = run.trainer.checkpoint(Progress::default()).unwrap().state.weights;

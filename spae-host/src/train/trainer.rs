@@ -42,6 +42,12 @@ impl<'t> Trainer<'t> {
     ) -> Result<Self> {
         let mut weights = Initialiser::new(config.seed);
         let model = Model::new(config, codebook.embedding.dims2()?, &mut weights)?;
+        if config.encoder.whiten && before.is_none() {
+            let batch = Loader::new(sampler, config.train.batch, 0, 1)?.batch()?;
+            for (name, value) in model.whitened(&batch.images)? {
+                weights.variables()[name].set(&value)?;
+            }
+        }
         let mut variables = weights.into_variables();
         let mut vectors = None;
         if let Update::Average { decay, smoothing, revive } = config.codebook.update {
@@ -49,6 +55,7 @@ impl<'t> Trainer<'t> {
             vectors = Some(CodebookAverage::new(table, decay, smoothing, revive)?);
         }
         let mut optimizer = Optimizer::new(variables, &config.train)?;
+        optimizer.slow_down("projection.weight", config.train.projection_share);
         let mut steps = 0;
         if let Some(before) = before {
             let restored = optimizer.restore(&before.state).and_then(|()| match &mut vectors {

@@ -15,6 +15,7 @@ use spae_host::export::{RowFormat, export};
 use spae_host::metrics::psnr;
 use spae_host::model_file::{self, ModelFile};
 use spae_host::picture::Picture;
+use spae_host::text;
 use spae_host::tokenizer::{Tokenizer, Tokens};
 
 use crate::ReportArguments;
@@ -179,10 +180,7 @@ fn sentences_right(
 ) -> Result<Vec<f64>> {
     let names = encoder.encode(&NAMES.map(str::to_owned))?;
     let share = |prefix: usize| {
-        let sentence = |layers: &Tokens| {
-            let words = layers[..prefix].iter().flatten().map(|&id| words[id as usize].as_str());
-            words.collect::<Vec<_>>().join(" ")
-        };
+        let sentence = |layers: &Tokens| text::sentence(&layers[..prefix], |id| &words[id as usize]);
         let sentences: Vec<String> = texts.iter().map(sentence).collect();
         let told = most_similar(&encoder.encode(&sentences)?, &names)?;
         Ok(right(&told, labels) as f64 / labels.len() as f64)
