@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::perceptual::Perceptual;
 use super::scorer::{Scorer, word_or_table};
 
 /// The semantic loss (Eqs. 4–7).
@@ -57,7 +58,7 @@ pub struct Pool {
 }
 
 /// The appearance loss (Eq. 8) and the term that W learns from.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Loss {
     /// Picture against picture.
@@ -67,6 +68,9 @@ pub struct Loss {
     /// The words' vectors, or W, towards Z, where the optimiser moves them.
     #[serde(default)]
     pub pull: f64,
+    /// Picture against picture as a frozen network sees them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
 }
 
 /// The reconstruction term of one image, from the mean squared error of its pixels in [−1, 1].
@@ -129,6 +133,11 @@ impl Semantic {
             let at = format!("semantic.pools[{index}]");
             ensure!((0.0..=1.0).contains(&pool.threshold), "{at}.threshold is {}; Eq. 6 ends at 1", pool.threshold);
             ensure!(pool.margin.is_none_or(f32::is_finite), "{at}.margin must be a number");
+            ensure!(
+                pool.margin.is_none() || matches!(self.scorer, Scorer::Captions {}),
+                "{at}.margin: the scorer {} knows no other captions to lead over",
+                self.scorer.name()
+            );
             ensure!(pool.top != Some(0), "{at}.top is 0, which leaves no word");
         }
         Ok(())
@@ -139,6 +148,7 @@ impl Loss {
     pub(super) fn check(&self) -> Result<()> {
         finite("loss.commitment.weight", self.commitment.weight, 0.0)?;
         finite("loss.pull", self.pull, 0.0)?;
+        self.perceptual.as_ref().map_or(Ok(()), Perceptual::check)?;
         if let Reconstruction::Log { scale, floor } = self.reconstruction {
             finite("loss.reconstruction.scale", scale, f64::MIN_POSITIVE)?;
             finite("loss.reconstruction.floor", floor, f64::MIN_POSITIVE)?;

@@ -1,18 +1,20 @@
 //! What training minimises, one term a file; every term is one value for each image, `[B]`.
 //!
-//! L = E_I [L_appearance + α·w·L_semantic + λ·L_GAN] (Eq. 9) with L_appearance = reconstruction + β·commitment + pull. The
-//! adversarial term is no part of the appearance here: w's ratio should not follow a discriminator. Knows tensors and
-//! their shapes; knows no networks and no optimiser.
+//! L = E_I [L_appearance + α·w·L_semantic + λ·L_GAN] (Eq. 9) with L_appearance = reconstruction + β·commitment +
+//! η·perceptual + pull. The adversarial term is no part of the appearance here: w's ratio should not follow a
+//! discriminator. Knows tensors and their shapes, and of frozen networks that they have features; no optimiser.
 
 pub mod adversarial;
 mod balance;
 mod commitment;
+mod perceptual;
 mod pull;
 mod reconstruction;
 mod semantic;
 
 pub use balance::balance;
 pub use commitment::commitment;
+pub use perceptual::{Comparison, Perceptual};
 pub use pull::pull;
 pub use reconstruction::reconstruction;
 pub use semantic::semantic;

@@ -4,27 +4,38 @@
 //! graph: gradients reach the pictures alone. Knows tensors and operations; no training and no configuration.
 
 mod classifier;
+mod clip;
+mod clip_tokenizer;
 mod convolution;
 mod frozen;
 #[cfg(test)]
 pub(crate) mod golden;
 mod input;
 mod resize;
+mod resnet;
 
 pub use classifier::{Classifier, Design};
+pub use clip::Clip;
+pub use clip_tokenizer::ClipTokenizer;
 pub use frozen::Frozen;
 pub use input::to_network;
 pub use resize::{Filter, resize};
+pub use resnet::ResNet;
 
 use anyhow::Result;
 use candle_core::Tensor;
 
 /// A network with something to compare pictures by.
 pub trait Features: std::fmt::Debug {
-    /// The features of pictures [B, 3, height, width] in [0, 1], coarse ones last: maps [B, channels, height′, width′], or
+    /// The features of pictures [B, channels, height, width] in [0, 1], coarse ones last: maps [B, channels, height′, width′], or
     /// rows [B, values] such as logits. Gradients reach the pictures.
     ///
     /// # Errors
     /// If the pictures have another shape than the network takes.
     fn features(&self, images: &Tensor) -> Result<Vec<Tensor>>;
+
+    /// Channels of the pictures that it takes.
+    fn channels(&self) -> usize {
+        3
+    }
 }

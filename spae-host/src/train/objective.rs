@@ -23,6 +23,7 @@ pub struct Objective<'o> {
     embedding: Tensor,
     quantizer: Quantizer,
     scorer: Option<Box<dyn Scorer>>,
+    perceptual: Option<loss::Perceptual>,
 }
 
 /// The images of a step, or a part of them.
@@ -115,7 +116,12 @@ impl<'o> Objective<'o> {
     /// If the pyramid does not fit.
     pub fn new(config: &'o Config, codebook: &Codebook, model: Model, scorer: Option<Box<dyn Scorer>>) -> Result<Self> {
         let quantizer = Quantizer::new(&config.geometry()?, config.quantizer.kind)?;
-        Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer })
+        Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer, perceptual: None })
+    }
+
+    /// The same with the perceptual term of Eq. 8.
+    pub fn with_perceptual(self, perceptual: Option<loss::Perceptual>) -> Self {
+        Self { perceptual, ..self }
     }
 
     /// The loss of a part of a step, and its terms; with `judge` the adversarial one too. Random choices are those of each
@@ -189,6 +195,10 @@ impl<'o> Objective<'o> {
                 let cut = loss::reconstruction(&decoded.narrow(0, images, images)?, originals, kind)?;
                 terms.add("reconstruction", &whole)?;
                 terms.add("prefix_reconstruction", &cut)?;
+                let (whole, cut) = match self.perceptual(&decoded, part.batch, terms)? {
+                    Some(seen) => ((whole + seen.narrow(0, 0, images)?)?, (cut + seen.narrow(0, images, images)?)?),
+                    None => (whole, cut),
+                };
                 Ok(((whole + (cut * prefixes.weight)?)?, drawn))
             }
             PrefixScheme::Either => {
@@ -202,6 +212,10 @@ impl<'o> Objective<'o> {
                 let decoded = self.model.decode(&self.quantizer.straight_through(z, averages, &layers)?)?;
                 let each = loss::reconstruction(&decoded, originals, kind)?;
                 terms.add("reconstruction", &each)?;
+                let each = match self.perceptual(&decoded, part.batch, terms)? {
+                    Some(seen) => (each + seen)?,
+                    None => each,
+                };
                 let whole: Vec<usize> = (0..images).filter(|&image| layers[image] == all).collect();
                 let chosen: Vec<u32> = whole.iter().map(|&image| image as u32).collect();
                 let pictures = decoded.index_select(&Tensor::from_vec(chosen, whole.len(), &Device::Cpu)?, 0)?;
@@ -209,6 +223,16 @@ impl<'o> Objective<'o> {
                 Ok((weighted, Drawn { images: whole, pictures }))
             }
         }
+    }
+
+    /// The weighted perceptual term of every decoded picture, where there is one.
+    fn perceptual(&self, decoded: &Tensor, batch: &Batch, terms: &mut Terms) -> Result<Option<Tensor>> {
+        let (Some(perceptual), Some(config)) = (&self.perceptual, &self.config.loss.perceptual) else {
+            return Ok(None);
+        };
+        let seen = perceptual.loss(decoded, &batch.images)?;
+        terms.add("perceptual", &seen)?;
+        Ok(Some((seen * config.weight)?))
     }
 
     /// `L_appearance + α·w·L_semantic`, `[B]`; without w where it is not dynamic.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::adversary::Adversary;
 use super::objective::{Objective, Part, Terms};
+use super::perception::perceptual;
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::codebook::Codebook;
 use crate::config::{Config, Update};
@@ -66,7 +67,8 @@ impl<'t> Trainer<'t> {
             steps = before.state.steps;
         }
         let adversary = Adversary::new(config, before)?;
-        let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?;
+        let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?
+            .with_perceptual(perceptual(config)?);
         let loader = Loader::new(sampler, config.train.batch, steps, config.train.workers)?;
         Ok(Self { config, objective, optimizer, vectors, adversary, loader, steps })
     }
