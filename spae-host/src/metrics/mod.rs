@@ -1,19 +1,21 @@
 //! How near pictures are to others, and what their words cost, in figures that others use too.
 //!
 //! Each measure is one file; [`Mean`] puts images together. PSNR and SSIM compare two pictures of bytes, as a user sees
-//! them; [`Reference`] and [`InceptionScore`] are statistics of features, whichever
+//! them; [`Lpips`] compares two by a network; [`Reference`] and [`InceptionScore`] are statistics of features, whichever
 //! network they come from; [`Usage`] counts words.
 
 mod frechet;
 #[cfg(test)]
 pub(crate) mod golden;
 mod inception_score;
+mod lpips;
 mod psnr;
 mod ssim;
 mod usage;
 
 pub use frechet::{Moments, Reference};
 pub use inception_score::{InceptionScore, Score};
+pub use lpips::{Backbone, Lpips};
 pub use psnr::{MAX_PSNR, psnr};
 pub use ssim::{WINDOW, ssim};
 pub use usage::Usage;
