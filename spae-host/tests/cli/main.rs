@@ -2,6 +2,7 @@
 
 mod boards;
 mod decoding;
+mod evaluators;
 mod model_files;
 mod pictures;
 mod sets;
