@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::Dataset;
-use crate::evaluation;
+use crate::evaluation::{self, Evaluators};
 use crate::export::{self, RowFormat};
 use crate::metrics::{Mean, WINDOW, psnr, ssim};
 use crate::model_file::ModelFile;
@@ -28,16 +28,16 @@ pub struct Row {
     pub figures: BTreeMap<String, f64>,
 }
 
-/// The figures of `tokenizer` on the first `limit` pictures of `test`, after each layer.
+/// The figures of `tokenizer` on the first `limit` pictures of `test`, after each layer, those of `evaluators` too.
 ///
 /// Every number of [`evaluation::Layer`] is among them, so a new measure there is a new column here.
 ///
 /// # Errors
 /// If a picture does not read.
-pub fn columns(tokenizer: &Tokenizer, test: &Dataset, limit: usize) -> Result<Vec<Row>> {
+pub fn columns(tokenizer: &Tokenizer, test: &Dataset, limit: usize, evaluators: &Evaluators) -> Result<Vec<Row>> {
     let mut rows = match exported(tokenizer) {
         Some(file) => {
-            let figures = evaluation::evaluate(tokenizer, &file.model()?, test, limit, |_| ())?;
+            let figures = evaluation::evaluate(tokenizer, &file.model()?, test, limit, evaluators, |_| ())?;
             figures.layers.iter().map(|layer| Ok(numbers(&serde_json::to_value(layer)?))).collect::<Result<Vec<_>>>()?
         }
         None => by_networks(tokenizer, test, limit)?,

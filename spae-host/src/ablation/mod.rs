@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::{self, Config};
 use crate::data::Dataset;
+use crate::evaluation::Evaluators;
 use crate::tensor_file::replace;
 use crate::tokenizer::{Tokenizer, description};
 use crate::train;
@@ -48,6 +49,8 @@ pub struct Ablation<'a> {
     pub run: &'a Path,
     /// What every variant may spend.
     pub budget: Budget,
+    /// Networks that judge pictures; kept figures are those of the networks that were given when they were measured.
+    pub evaluators: &'a Evaluators,
 }
 
 /// What was found.
@@ -125,8 +128,8 @@ impl Ablation<'_> {
             match self.train(&config, &folder) {
                 Ok(Some(seconds)) => {
                     finding.seconds = seconds;
-                    finding.rows =
-                        figures(&folder, &test(&config)?, limit).with_context(|| format!("variant {name}"))?;
+                    finding.rows = figures(&folder, &test(&config)?, limit, self.evaluators)
+                        .with_context(|| format!("variant {name}"))?;
                 }
                 Ok(None) => bail!("stopped in variant {name}; the same command goes on from here"),
                 Err(error) => {
@@ -208,7 +211,7 @@ impl Ablation<'_> {
 }
 
 /// The figures of the run in `folder`: those that are kept, if they are of as many pictures, or new ones.
-fn figures(folder: &Path, test: &Dataset, limit: usize) -> Result<Vec<Row>> {
+fn figures(folder: &Path, test: &Dataset, limit: usize, evaluators: &Evaluators) -> Result<Vec<Row>> {
     let path = folder.join(FIGURES);
     let pictures = test.len().min(limit);
     if let Ok(bytes) = fs::read(&path)
@@ -217,7 +220,7 @@ fn figures(folder: &Path, test: &Dataset, limit: usize) -> Result<Vec<Row>> {
     {
         return Ok(kept.rows);
     }
-    let rows = columns(&Tokenizer::load(folder)?, test, pictures)?;
+    let rows = columns(&Tokenizer::load(folder)?, test, pictures, evaluators)?;
     let kept = Kept { pictures, rows };
     replace(&path, &serde_json::to_vec_pretty(&kept)?)?;
     Ok(kept.rows)
@@ -253,8 +256,14 @@ mod tests {
     }
 
     fn run(place: &Path, variants: &[Variant], budget: Budget) -> Result<(Report, Vec<String>)> {
-        let ablation =
-            Ablation { config: &place.join("config.toml"), variants, data: place, run: &place.join("runs"), budget };
+        let ablation = Ablation {
+            config: &place.join("config.toml"),
+            variants,
+            data: place,
+            run: &place.join("runs"),
+            budget,
+            evaluators: &Evaluators::default(),
+        };
         let mut notes = Vec::new();
         let test = |config: &Config| Dataset::open(place, Split::Train, config.image);
         let report = ablation.run(test, 12, |note| notes.push(note.to_owned()))?;

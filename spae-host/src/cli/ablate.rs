@@ -42,6 +42,8 @@ pub(super) struct Arguments {
     /// Only these variants, by name; may be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    #[command(flatten)]
+    networks: eval::Networks,
     /// As one JSON object.
     #[arg(long)]
     json: bool,
@@ -60,8 +62,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         (None, Some(minutes)) => return Err(UsageError(format!("--minutes {minutes}: it must be above 0")).into()),
         (None, None) => Budget::Configured,
     };
-    let ablation =
-        Ablation { config: &arguments.config, variants: &variants, data: &arguments.data, run: &arguments.run, budget };
+    let evaluators = arguments.networks.load()?;
+    let ablation = Ablation {
+        config: &arguments.config,
+        variants: &variants,
+        data: &arguments.data,
+        run: &arguments.run,
+        budget,
+        evaluators: &evaluators,
+    };
     let test = |config: &spae_host::config::Config| Ok(eval::open(&arguments.data, config.image)?.0);
     let report = ablation.run(test, arguments.limit.unwrap_or(usize::MAX), |text| note(text))?;
     if arguments.json {

@@ -17,6 +17,7 @@ mod fitting;
 mod inspect;
 mod output;
 mod progress;
+mod report;
 mod send;
 mod train;
 
