@@ -312,6 +312,7 @@ mod tests {
             [0.98, 0.95, 0.9, 0.85, 0.8]
         );
         assert_eq!((config.train.steps, config.train.batch, config.train.betas), (450_000, 256, [0.0, 0.99]));
+        assert_eq!((config.semantic.scorer.name(), config.loss.perceptual.unwrap().weight), ("clip", 0.1));
     }
 
     #[test]
