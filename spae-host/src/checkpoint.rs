@@ -1,8 +1,8 @@
-//! Training checkpoints: one safetensors file with weights, their running average, the optimiser's moments and how far
-//! the run has come.
+//! Training checkpoints: one safetensors file with weights, their running average, the optimiser's moments, the
+//! discriminator's, running statistics, and how far the run has come.
 //!
-//! Names are `weight.…`, `average.…`, `first.…` and `second.…` before the weights' own. Random numbers need no state:
-//! they are functions of the seed and the step.
+//! Names are `weight.…`, `average.…`, `first.…` and `second.…` before the weights' own, with `discriminator_` before those
+//! of the discriminator, and `statistic.…`. Random numbers need no state: they are functions of the seed and the step.
 
 use std::path::Path;
 
@@ -39,6 +39,10 @@ pub struct Progress {
 pub struct Checkpoint {
     /// Weights and optimiser.
     pub state: State,
+    /// Those of the discriminator, where there is one; its running average is not kept.
+    pub discriminator: Option<State>,
+    /// What else runs along with the steps, such as the counts behind a learned codebook.
+    pub statistics: Tensors,
     /// How far the run has come.
     pub progress: Progress,
 }
@@ -49,12 +53,20 @@ impl Checkpoint {
     /// # Errors
     /// If the disk refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let parts = [
+        let mut parts = vec![
             ("weight", &self.state.weights),
             ("average", &self.state.average),
             ("first", &self.state.first),
             ("second", &self.state.second),
+            ("statistic", &self.statistics),
         ];
+        if let Some(state) = &self.discriminator {
+            parts.extend([
+                ("discriminator_weight", &state.weights),
+                ("discriminator_first", &state.first),
+                ("discriminator_second", &state.second),
+            ]);
+        }
         let mut tensors = Tensors::new();
         for (part, named) in parts {
             tensors.extend(named.iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor.clone())));
@@ -69,6 +81,7 @@ impl Checkpoint {
     pub fn load(path: &Path) -> Result<Self> {
         let (tensors, progress): (Tensors, Progress) = tensor_file::read(path, KIND)?;
         let mut state = State { steps: progress.steps, ..State::default() };
+        let (mut discriminator, mut statistics) = (State::default(), Tensors::new());
         for (full, tensor) in tensors {
             let (part, name) = full.split_once('.').unwrap_or((&full, ""));
             let named = match part {
@@ -76,11 +89,16 @@ impl Checkpoint {
                 "average" => &mut state.average,
                 "first" => &mut state.first,
                 "second" => &mut state.second,
+                "discriminator_weight" => &mut discriminator.weights,
+                "discriminator_first" => &mut discriminator.first,
+                "discriminator_second" => &mut discriminator.second,
+                "statistic" => &mut statistics,
                 _ => return Err(anyhow::anyhow!("unknown tensor `{full}`")).context(path.display().to_string()),
             };
             named.insert(name.to_owned(), tensor);
         }
-        Ok(Self { state, progress })
+        let discriminator = (!discriminator.weights.is_empty()).then_some(discriminator);
+        Ok(Self { state, discriminator, statistics, progress })
     }
 }
 
@@ -96,9 +114,15 @@ mod tests {
         let named = |value: f32| Tensors::from([("a.b".to_owned(), Tensor::new(&[value], &Device::Cpu).unwrap())]);
         let state = State { steps: 7, weights: named(1.0), average: named(2.0), first: named(3.0), second: named(4.0) };
         let progress = Progress { steps: 7, seconds: 1.5, best: Some(20.0) };
-        Checkpoint { state, progress }.save(&path).unwrap();
+        let discriminator = State { weights: named(5.0), first: named(6.0), second: named(7.0), ..State::default() };
+        let discriminator = Some(discriminator);
+        Checkpoint { state, discriminator, statistics: named(8.0), progress }.save(&path).unwrap();
         let read = Checkpoint::load(&path).unwrap();
         assert_eq!((read.progress, read.state.steps), (progress, 7));
+        let discriminator = read.discriminator.unwrap();
+        let others = [discriminator.weights, discriminator.first, discriminator.second, read.statistics]
+            .map(|tensors| tensors["a.b"].to_vec1::<f32>().unwrap()[0]);
+        assert_eq!(others, [5.0, 6.0, 7.0, 8.0]);
         let values = [read.state.weights, read.state.average, read.state.first, read.state.second]
             .map(|tensors| tensors["a.b"].to_vec1::<f32>().unwrap()[0]);
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);

@@ -1,5 +1,6 @@
 //! The workstation's side of SPAE: frozen language codebooks, training, encoding, metrics and export.
 
+pub mod ablation;
 pub mod board;
 pub mod checkpoint;
 pub mod codebook;

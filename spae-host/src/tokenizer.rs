@@ -12,7 +12,7 @@ use spae_core::quant;
 use crate::checkpoint::{self, Checkpoint};
 use crate::codebook::Codebook;
 use crate::config::{self, Config};
-use crate::model::{Model, Stored};
+use crate::model::{self, Model, Stored};
 use crate::picture::Picture;
 use crate::quantizer::{Guidance, Quantizer};
 use crate::tensor_file::{self, Tensors};
@@ -82,9 +82,9 @@ impl Tokenizer {
     /// If the parts do not belong together.
     pub fn new(config: Config, codebook: Codebook, weights: Tensors, origin: PathBuf) -> Result<Self> {
         let mut stored = Stored::new(&weights, origin.display().to_string());
-        let model = Model::new(&config, codebook.embedding.dim(1)?, &mut stored)?;
+        let model = Model::new(&config, codebook.embedding.dims2()?, &mut stored)?;
         let table = model.table(&codebook.embedding)?.detach();
-        let quantizer = Quantizer::new(&config.geometry()?)?;
+        let quantizer = Quantizer::new(&config.geometry()?, config.quantizer.kind)?;
         Ok(Self { config, codebook, table, weights, origin, model, quantizer })
     }
 
@@ -94,7 +94,11 @@ impl Tokenizer {
     /// If there is no such word.
     pub fn restricted(&self, ids: &[u32]) -> Result<Self> {
         let codebook = self.codebook.restricted(ids)?;
-        Self::new(self.config.clone(), codebook, self.weights.clone(), self.origin.clone())
+        let mut weights = self.weights.clone();
+        if let Some(table) = weights.get_mut(model::TABLE) {
+            *table = table.index_select(&Tensor::new(ids, table.device())?, 0)?;
+        }
+        Self::new(self.config.clone(), codebook, weights, self.origin.clone())
     }
 
     /// Writes what a model folder needs beside its `.spae` file: weights, words and configuration.
@@ -155,14 +159,23 @@ impl Tokenizer {
     }
 }
 
+/// The configuration as `folder` keeps it, with the codebook in it.
+///
+/// # Errors
+/// If the codebook's file has no name, or the system has no current folder.
+pub fn description(config: &Config, folder: &Path) -> Result<Config> {
+    let mut config = config.moved_to(folder)?;
+    let name = config.codebook.file.file_name().context("codebook.file is no file's name")?;
+    config.codebook.file = PathBuf::from(name);
+    Ok(config)
+}
+
 /// Writes words and configuration, so that the folder can be loaded without what they were made from.
 ///
 /// # Errors
 /// If the disk refuses.
 pub fn save_description(config: &Config, codebook: &Codebook, folder: &Path) -> Result<()> {
-    let mut config = config.moved_to(folder)?;
-    let name = config.codebook.file.file_name().context("codebook.file is no file's name")?;
-    config.codebook.file = PathBuf::from(name);
+    let config = description(config, folder)?;
     codebook.save(&folder.join(&config.codebook.file))?;
     tensor_file::replace(&folder.join(config::FILE_NAME), config.to_toml()?.as_bytes())
 }
@@ -191,7 +204,7 @@ mod tests {
     fn tokenizer() -> Tokenizer {
         let config = Config::parse(TINY, PathBuf::new(), &[]).unwrap();
         let mut weights = Initialiser::new(1);
-        Model::new(&config, 8, &mut weights).unwrap();
+        Model::new(&config, (30, 8), &mut weights).unwrap();
         let weights =
             weights.into_variables().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();
         Tokenizer::new(config, codebook::tiny(30), weights, PathBuf::from("made")).unwrap()

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spae_core::model::Model;
 use spae_host::codebook::{Codebook, Document};
-use spae_host::config::Config;
+use spae_host::config::{Config, QuantizerKind};
 use spae_host::export::{RowFormat, export};
 use spae_host::model::{self, Initial, Weights};
 use spae_host::quantizer::{Guidance, Quantizer};
@@ -25,7 +25,7 @@ impl Quantiser for Candle {
     fn quantise(&mut self, golden: &Golden) -> Result<quantising::Quantised> {
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
         let (area, width) = (golden.pyramid.grid().area(), golden.width);
-        let quantizer = Quantizer::new(&golden.pyramid)?;
+        let quantizer = Quantizer::new(&golden.pyramid, QuantizerKind::Saq)?;
         let z = tensor(&golden.z, &[area, 1, width])?;
         let table = tensor(&golden.codebook, &[golden.codebook.len() / width, width])?;
         let ids = quantizer.quantise(&z, &table, Guidance::NONE)?.ids;
@@ -57,7 +57,7 @@ impl Weights for Drawn {
         let limit = match initial {
             Initial::FanIn(fan_in) if shape.len() > 1 => (3.0 / fan_in as f32).sqrt(),
             Initial::Orthogonal => 0.5,
-            Initial::FanIn(_) | Initial::Constant(_) => 0.3,
+            Initial::FanIn(_) | Initial::Constant(_) | Initial::Sphere => 0.3,
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.random.random_range(-limit..limit)).collect();
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
@@ -84,17 +84,19 @@ fn tokenizer(seed: u64, overrides: &[&str]) -> Result<Tokenizer> {
         source: ["none".to_owned(), "none".to_owned()],
     };
     let codebook = Codebook { document, embedding: embedding.broadcast_div(&lengths)?, features: None };
-    model::Model::new(&config, width, &mut weights)?;
+    model::Model::new(&config, (words, width), &mut weights)?;
     Tokenizer::new(config, codebook, weights.tensors, PathBuf::from("drawn"))
 }
 
 #[test]
-fn a_decoder_with_group_norm_decodes_here_and_is_not_exported() -> Result<()> {
-    let tokenizer = tokenizer(1, &["decoder.groups=1"])?;
-    let tokens = vec![vec![0], vec![1; 4], vec![2; 16], vec![3; 16]];
-    ensure!(tokenizer.decode(&[tokens], 4)?.dims() == [1, 1, 16, 16]);
-    let error = export(&tokenizer, RowFormat::Int8, "").err().map(|error| error.to_string()).unwrap_or_default();
-    ensure!(error.contains("decoder.groups"), "{error}");
+fn what_no_device_computes_decodes_here_and_is_not_exported() -> Result<()> {
+    for (change, key) in [("decoder.groups=1", "decoder.groups"), ("quantizer.kind=rq", "quantizer.kind")] {
+        let tokenizer = tokenizer(1, &[change])?;
+        let tokens = vec![vec![0], vec![1; 4], vec![2; 16], vec![3; 16]];
+        ensure!(tokenizer.decode(&[tokens], 4)?.dims() == [1, 1, 16, 16]);
+        let error = export(&tokenizer, RowFormat::Int8, "").err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(error.contains(key), "{error}");
+    }
     Ok(())
 }
 
@@ -104,10 +106,12 @@ fn the_decoder_agrees_with_spae_core_within_one_pixel_step_on_average() -> Resul
     let plain =
         ["decoder.blocks=[{kind=\"conv\", channels=9, activation=\"none\"}, {kind=\"upsample\", channels=17}, \
                   {kind=\"residual\", hidden=3}, {kind=\"upsample\", channels=3}]"];
-    let configurations: [(&str, Vec<&str>); 4] = [
+    let configurations: [(&str, Vec<&str>); 6] = [
         ("tiny", vec![]),
         ("oblong and in colour", [&oblong[..], &["image.channels=3"]].concat()),
         ("strict", vec!["codebook.mode=strict"]),
+        ("learned", vec!["codebook.mode=learned"]),
+        ("one layer of residuals", vec!["quantizer.kind=rq", "pyramid=[[4, 4]]", "semantic.pools=[]"]),
         ("other blocks", plain.to_vec()),
     ];
     for (seed, (name, overrides)) in (1..).zip(&configurations) {

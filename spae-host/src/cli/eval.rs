@@ -1,24 +1,36 @@
-//! `spae eval`: how near decoded pictures come to their originals.
+//! `spae eval`: how near decoded pictures come to their originals, and what their words cost.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use spae_host::config::Image;
 use spae_host::data::{Dataset, Split};
-use spae_host::evaluation::{self, Evaluation, check_pair};
+use spae_host::evaluation::{self, Evaluators, check_pair};
+use spae_host::metrics::Backbone;
+use spae_host::networks::Recipe;
 
 use super::output::{self, line};
 use super::progress::Progress;
-use super::{open_model, open_tokenizer};
+use super::{open_model, open_tokenizer, report};
 
-/// Measure a model: PSNR, SSIM and words in use, for each number of layers.
+/// Measure a model: PSNR, SSIM, bits and words in use, and by networks LPIPS, FID, IS and FD-darknet, for each number
+/// of layers.
 ///
 /// Every picture is encoded, written as text, read back and drawn by the code that runs on devices. Of a set with a
 /// test split (t10k-* or test-* IDX files, a test or val folder or tar) that split is measured, else all of it.
+///
+/// Networks come from files that you name: safetensors, or PyTorch's .pth. The output states for each figure who
+/// found it: the network, its file's SHA-256, what was compared with what, and how pictures were resized. Where
+/// Inception's weights are not at hand, FD-darknet is the same statistic on Tiny Darknet's outputs; its values are not
+/// FID's.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: spae eval models/digits --data ../shared/data/mnist --json")]
+#[command(after_help = "Examples:
+  spae eval models/digits --data ../shared/data/mnist --json
+  spae eval runs/photos --data photos --limit 1000 --darknet tiny-darknet.safetensors
+  spae eval runs/photos --data photos --lpips-backbone vgg16.pth --lpips-heads vgg-v0.1.safetensors \\
+    --lpips-net vgg --inception pt_inception-2015-12-05.pth")]
 pub(super) struct Arguments {
     /// A model folder or a run folder.
     model: PathBuf,
@@ -28,9 +40,47 @@ pub(super) struct Arguments {
     /// Measure only the first N pictures.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    #[command(flatten)]
+    networks: Networks,
     /// As one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Networks")]
+pub(super) struct Networks {
+    /// For LPIPS: torchvision's AlexNet, VGG-16 or SqueezeNet 1.1.
+    #[arg(long, value_name = "FILE", requires = "lpips_heads")]
+    lpips_backbone: Option<PathBuf>,
+    /// For LPIPS: the linear heads v0.1 of that network.
+    #[arg(long, value_name = "FILE", requires = "lpips_backbone")]
+    lpips_heads: Option<PathBuf>,
+    /// Which network LPIPS's files are of.
+    #[arg(long, value_name = "NET", default_value = "alex", requires = "lpips_backbone")]
+    lpips_net: LpipsNet,
+    /// For FID and IS: the Inception v3 of pytorch-fid and torch-fidelity.
+    #[arg(long, value_name = "FILE")]
+    inception: Option<PathBuf>,
+    /// Which package's FID and IS: they resize pictures differently.
+    #[arg(long, value_name = "PACKAGE", default_value = "torch-fidelity", requires = "inception")]
+    fid_as: FidAs,
+    /// For FD-darknet: Tiny Darknet.
+    #[arg(long, value_name = "FILE")]
+    darknet: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LpipsNet {
+    Alex,
+    Vgg,
+    Squeeze,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FidAs {
+    TorchFidelity,
+    PytorchFid,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -38,25 +88,68 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let file = open_model(&arguments.model)?;
     let model = file.model()?;
     check_pair(&tokenizer, &model, &file.path().display().to_string())?;
+    let evaluators = arguments.networks.load()?;
     let (dataset, split) = open(&arguments.data, tokenizer.config.image)?;
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let progress = Progress::new("measuring", dataset.len().min(limit), true);
-    let evaluation = evaluation::evaluate(&tokenizer, &model, &dataset, limit, |done| progress.done(done))?;
+    let evaluation =
+        evaluation::evaluate(&tokenizer, &model, &dataset, limit, &evaluators, |done| progress.done(done))?;
     drop(progress);
     if arguments.json {
         let mut value = serde_json::to_value(&evaluation)?;
         value["model"] = json!(file.path().display().to_string());
         value["data"] = json!(arguments.data.display().to_string());
         value["split"] = json!(split);
-        return output::json(&value);
+        output::json(&value)?;
+    } else {
+        line(format_args!(
+            "{}: {} pictures of {} ({split})",
+            file.path().display(),
+            output::thousands(evaluation.images),
+            arguments.data.display()
+        ))?;
+        report::print(&evaluation)?;
     }
-    line(format_args!(
-        "{}: {} pictures of {} ({split})",
-        file.path().display(),
-        evaluation.images,
-        arguments.data.display()
-    ))?;
-    table(&evaluation)
+    arguments.networks.tell_missing();
+    Ok(())
+}
+
+impl Networks {
+    pub(super) fn load(&self) -> Result<Evaluators> {
+        let mut evaluators = Evaluators::default();
+        if let (Some(weights), Some(heads)) = (&self.lpips_backbone, &self.lpips_heads) {
+            let backbone = match self.lpips_net {
+                LpipsNet::Alex => Backbone::Alex,
+                LpipsNet::Vgg => Backbone::Vgg,
+                LpipsNet::Squeeze => Backbone::Squeeze,
+            };
+            evaluators.set_lpips(backbone, weights, heads)?;
+        }
+        if let Some(weights) = &self.inception {
+            let recipe = match self.fid_as {
+                FidAs::TorchFidelity => Recipe::TorchFidelity,
+                FidAs::PytorchFid => Recipe::PytorchFid,
+            };
+            evaluators.set_inception(weights, recipe)?;
+        }
+        if let Some(weights) = &self.darknet {
+            evaluators.set_darknet(weights)?;
+        }
+        Ok(evaluators)
+    }
+
+    /// Which figures there would be with more weights, in one line.
+    fn tell_missing(&self) {
+        let figures = [
+            (self.lpips_backbone.is_none(), "LPIPS (--lpips-backbone, --lpips-heads)"),
+            (self.inception.is_none(), "FID and IS (--inception)"),
+            (self.darknet.is_none(), "FD-darknet, FID's statistic on a small network (--darknet)"),
+        ];
+        let missing: Vec<_> = figures.iter().filter(|(missing, _)| *missing).map(|(_, figure)| *figure).collect();
+        if !missing.is_empty() {
+            output::note(format_args!("without weights: no {}", missing.join("; no ")));
+        }
+    }
 }
 
 /// The test split if there is one, else what there is; and its name.
@@ -67,14 +160,4 @@ pub(super) fn open(path: &Path, image: Image) -> Result<(Dataset, &'static str)>
         let split = if Split::Train.is_at(path) { "train" } else { "all" };
         Ok((Dataset::open(path, Split::Train, image)?, split))
     }
-}
-
-fn table(evaluation: &Evaluation) -> Result<()> {
-    line("  layers  words   PSNR (dB)    SSIM   words in use")?;
-    for (index, layer) in evaluation.layers.iter().enumerate() {
-        let ssim = layer.ssim.map_or_else(|| "–".to_owned(), |ssim| format!("{ssim:.4}"));
-        let (count, words) = (index + 1, layer.words);
-        line(format_args!("  {count:>6}  {words:>5}  {:>10.3}  {ssim:>6}  {:>13}", layer.psnr, layer.words_in_use))?;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spae_core::codebook::RowEncoding;
 use spae_core::model::Model;
-use spae_host::export::Report;
+use spae_host::export::{self, Report};
 use spae_host::model_file::ModelFile;
 
 use super::output::{line, thousands};
@@ -70,6 +70,9 @@ fn words(model: &Model<'_>, report: &Report) -> Result<()> {
         lexicon as f64 / f64::from(count),
         samples(model).join(", ")
     ))?;
+    if !export::words_carry_meaning(model.provenance()) {
+        line("  names of ids alone: their vectors were learned from pictures, and say nothing of what the words mean")?;
+    }
     let encoding = encoding(model);
     line(format_args!("  a row of {} a word, {encoding}", model.codebook().width()))
 }
@@ -127,6 +130,7 @@ fn as_json(file: &ModelFile, model: &Model<'_>, report: &Report) -> Result<Value
         "tokens": model.pyramid().token_count(),
         "words": model.lexicon().len(),
         "word_samples": samples(model),
+        "words_carry_meaning": export::words_carry_meaning(model.provenance()),
         "row_width": model.codebook().width(),
         "row_encoding": encoding(model),
         "picture": shape(model.decoder().picture_shape()),

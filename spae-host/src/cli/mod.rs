@@ -3,6 +3,7 @@
 //!
 //! One command is one file; each parses its own arguments and calls the library.
 
+mod ablate;
 mod codebook;
 mod data;
 mod decode;
@@ -16,6 +17,7 @@ mod fitting;
 mod inspect;
 mod output;
 mod progress;
+mod report;
 mod send;
 mod train;
 
@@ -48,6 +50,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Send(send::Arguments),
     Train(train::Arguments),
+    Ablate(ablate::Arguments),
     Codebook(codebook::Arguments),
     Features(features::Arguments),
     Data(data::Arguments),
@@ -70,6 +73,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Codebook(arguments) => codebook::run(&arguments),
         Command::Features(arguments) => features::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
@@ -102,7 +106,8 @@ fn layer_count(asked: Option<usize>, layers: usize) -> std::result::Result<usize
 fn open_model(path: &Path) -> Result<ModelFile> {
     if path.is_dir() && !path.join(model_file::FILE_NAME).exists() && path.join(checkpoint::FOLDER).is_dir() {
         let tokenizer = Tokenizer::load(path)?;
-        let bytes = spae_host::export::export(&tokenizer, RowFormat::default(), "")?;
+        let provenance = spae_host::export::provenance(&tokenizer, None)?;
+        let bytes = spae_host::export::export(&tokenizer, RowFormat::default(), &provenance)?;
         return ModelFile::new(tokenizer.origin, bytes);
     }
     ModelFile::open(path)

@@ -1,17 +1,18 @@
 //! `spae train`: a configuration and pictures to a trained run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use spae_host::config::Config;
 use spae_host::train;
 
-use super::output::line;
+use super::output::{line, thousands};
 
 /// Train a model.
 ///
-/// The run folder gets the resolved configuration, metrics.jsonl, TensorBoard events, sample pictures and checkpoints.
+/// The run folder gets the resolved configuration, metrics.jsonl, curves.svg, TensorBoard events, sample pictures and
+/// checkpoints.
 /// Ctrl-C saves a checkpoint first; --resume then goes on bit for bit.
 #[derive(Debug, Args)]
 #[command(
@@ -30,6 +31,9 @@ pub(super) struct Arguments {
     /// Go on with the run that is there.
     #[arg(long)]
     resume: bool,
+    /// Take a few steps, say what the whole run would take, and write nothing.
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     /// Change a key of the configuration, such as train.steps=100.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -37,6 +41,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = Config::load(&arguments.config, &arguments.set)?;
+    if arguments.dry_run {
+        return dry_run(&config, &arguments.data);
+    }
     let folder = arguments.run.clone().unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
     let summary = train::run(&config, &arguments.data, &folder, arguments.resume)?;
     if summary.interrupted {
@@ -49,4 +56,41 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     line(format_args!("trained: {}; make its model file with `spae export {0} -o model.spae`", folder.display()))
+}
+
+/// What a run would take.
+fn dry_run(config: &Config, data: &Path) -> Result<()> {
+    let estimate = train::estimate(config, data)?;
+    let image = config.image;
+    let pyramid = config.geometry()?;
+    let train = &config.train;
+    line(format_args!(
+        "pictures      {} of {} × {} × {}",
+        estimate.pictures, image.channels, image.height, image.width
+    ))?;
+    let layers: Vec<String> = pyramid.layers().iter().map(ToString::to_string).collect();
+    line(format_args!("words         {}, {}", thousands(estimate.words), config.codebook.mode))?;
+    line(format_args!("Z             {} of {}", pyramid.grid(), config.codebook.width))?;
+    line(format_args!("layers        {}: {} tokens", layers.join(", "), pyramid.token_count()))?;
+    line(format_args!("parameters    {}", thousands(estimate.parameters)))?;
+    if estimate.discriminator_parameters > 0 {
+        line(format_args!("discriminator {}", thousands(estimate.discriminator_parameters)))?;
+    }
+    for (name, value) in estimate.terms.iter() {
+        line(format_args!("  {name} {value:.6}"))?;
+    }
+    let mebibytes = |bytes: u64| format!("{} MiB", thousands((bytes >> 20) as usize));
+    if let Some(memory) = estimate.memory {
+        line(format_args!("memory        {}", mebibytes(memory)))?;
+    }
+    line(format_args!("a checkpoint  {}", mebibytes(estimate.checkpoint_bytes() as u64)))?;
+    let images = train.steps as f64 * train.batch as f64;
+    line(format_args!("epochs        {:.1}", images / estimate.pictures.max(1) as f64))?;
+    let seconds = estimate.seconds_a_step;
+    line(format_args!(
+        "time          {seconds:.2} s a step of {} images; {} for {} steps, evaluations apart",
+        train.batch,
+        train::duration(seconds * train.steps as f64),
+        train.steps
+    ))
 }

@@ -20,12 +20,16 @@ use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Source;
+use crate::random::{direction, generator};
 use crate::tensor_file::{self, Tensors};
 pub use language_model::LanguageModel;
 pub use sentence::SentenceEncoder;
 
 /// The kind that the file's metadata names.
 const KIND: &str = "spae-codebook";
+
+/// What [`Document::tensor`] says of random vectors.
+const RANDOM: &str = "random";
 
 /// A vocabulary with its vectors; all tensors f32, rows of unit length.
 #[derive(Clone, Debug)]
@@ -93,6 +97,19 @@ impl Codebook {
             source: model.hashes.clone(),
         };
         Self { document, embedding, features }.rounded()
+    }
+
+    /// The same words with random vectors of `width` instead of e(k), all directions alike, as SimVQ projects them.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn with_random_vectors(&self, width: usize, seed: u64) -> Result<Self> {
+        let words = self.words().len();
+        let mut random = generator(seed, "random codebook", [0; 2]);
+        let values: Vec<f32> = (0..words).flat_map(|_| direction(width, &mut random)).collect();
+        let embedding = Tensor::from_vec(values, (words, width), self.embedding.device())?;
+        let document = Document { tensor: RANDOM.to_owned(), ..self.document.clone() };
+        Self { document, embedding, features: self.features.clone() }.rounded()
     }
 
     /// The words `ids` alone, which ascend.
@@ -237,7 +254,7 @@ pub fn unit_rows(rows: &Tensor) -> Result<Tensor> {
 pub(crate) fn tiny(words: usize) -> Codebook {
     use candle_core::Device;
     use rand::RngExt as _;
-    let mut random = crate::random::generator(11, "tiny codebook", [0; 2]);
+    let mut random = generator(11, "tiny codebook", [0; 2]);
     let mut rows = |rows: usize, width: usize| {
         let values: Vec<f32> = (0..rows * width).map(|_| random.random_range(-1.0..1.0)).collect();
         unit_rows(&Tensor::from_vec(values, (rows, width), &Device::Cpu).unwrap()).unwrap()
@@ -270,6 +287,18 @@ mod tests {
         assert_eq!(read.embedding.to_vec2::<f32>().unwrap(), made.embedding.to_vec2::<f32>().unwrap());
         let (read, made) = (read.features.unwrap(), made.features.unwrap());
         assert_eq!(read.caption.to_vec2::<f32>().unwrap(), made.caption.to_vec2::<f32>().unwrap());
+    }
+
+    #[test]
+    fn random_vectors_depend_on_the_seed_alone_and_leave_words_and_features() {
+        let made = tiny(20);
+        let [first, again, other] = [1, 1, 2].map(|seed| made.with_random_vectors(5, seed).unwrap());
+        let values = |codebook: &Codebook| codebook.embedding.to_vec2::<f32>().unwrap();
+        assert_eq!(values(&first), values(&again));
+        assert_ne!(values(&first), values(&other));
+        assert_eq!(values(&first.with_random_vectors(5, 1).unwrap()), values(&first), "whatever was there before");
+        assert_eq!((first.embedding.dims(), first.words()), (&[20, 5][..], made.words()));
+        assert!(first.features.is_some());
     }
 
     #[test]

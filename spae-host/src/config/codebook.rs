@@ -1,5 +1,6 @@
 //! The vocabulary: where its file is, and what the file is made from.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -15,12 +16,15 @@ pub struct Codebook {
     pub mode: Mode,
     /// The width d of Z's vectors. In strict mode it is the embedding's own width.
     pub width: usize,
+    /// `learned` alone: how the words' vectors follow Z.
+    #[serde(default, skip_serializing_if = "Update::is_default")]
+    pub update: Update,
     /// What the file is made from where it does not exist yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
 }
 
-/// Which space distances are measured in.
+/// Which space distances are measured in, and where the words' vectors in it come from.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -28,6 +32,80 @@ pub enum Mode {
     Strict,
     /// The normalised W·e(k), W learned, e frozen.
     Projected,
+    /// Vectors of their own, learned (VQ). The words are names of the ids alone: they carry no meaning.
+    Learned,
+    /// The normalised W·r(k), W learned, r random and frozen (as in SimVQ). The words are names of the ids alone.
+    SimVq,
+}
+
+impl Mode {
+    /// Whether a word's vector has to do with what the word means.
+    pub fn words_carry_meaning(self) -> bool {
+        matches!(self, Self::Strict | Self::Projected)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::Projected => "projected",
+            Self::Learned => "learned",
+            Self::SimVq => "simvq",
+        })
+    }
+}
+
+/// How learned vectors follow Z.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Update {
+    /// By the optimiser, through `loss.pull`.
+    Gradient {},
+    /// As running averages of the z that chose them (VQ-VAE's exponential moving average).
+    Average {
+        /// γ: the share that counts and sums keep at a step.
+        #[serde(default = "default_decay")]
+        decay: f64,
+        /// ε of the Laplace smoothing of the counts.
+        #[serde(default = "default_smoothing")]
+        smoothing: f64,
+        /// A word that is chosen less often than this share of the mean takes a random z of the step. 0 for never.
+        #[serde(default = "default_revive")]
+        revive: f64,
+    },
+}
+
+fn default_decay() -> f64 {
+    0.99
+}
+
+fn default_smoothing() -> f64 {
+    1e-5
+}
+
+fn default_revive() -> f64 {
+    0.03
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self::Gradient {}
+    }
+}
+
+impl Update {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(self) -> Result<()> {
+        let Self::Average { decay, smoothing, revive } = self else { return Ok(()) };
+        for (name, value) in [("decay", decay), ("smoothing", smoothing), ("revive", revive)] {
+            ensure!((0.0..1.0).contains(&value), "codebook.update.{name} is {value}; it must lie in 0..1");
+        }
+        Ok(())
+    }
 }
 
 /// What a codebook file is made from: a Hugging Face style folder and choices about its words.
@@ -117,8 +195,16 @@ impl Source {
 }
 
 impl Codebook {
+    /// Whether the optimiser moves the words' vectors.
+    pub fn learns_by_gradient(&self) -> bool {
+        self.mode != Mode::Strict && self.update.is_default()
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         ensure!(self.width > 0, "codebook.width is 0");
+        let fits = self.update.is_default() || self.mode == Mode::Learned;
+        ensure!(fits, "codebook.update belongs to codebook.mode = \"learned\", not to \"{}\"", self.mode);
+        self.update.check()?;
         self.source.as_ref().map_or(Ok(()), Source::check)
     }
 }

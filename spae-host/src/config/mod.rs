@@ -2,19 +2,23 @@
 //!
 //! Every key has its place here; an unknown one is an error that lists those that exist. Knows no tensors.
 
+mod adversarial;
 mod codebook;
 mod network;
 mod objective;
 mod overrides;
 mod perceptual;
+mod quantizer;
 mod relative;
 mod scorer;
 mod training;
 
-pub use codebook::{Codebook, Mode, Source};
+pub use adversarial::{Adversarial, Discriminator, Lecam, Penalty};
+pub use codebook::{Codebook, Mode, Source, Update};
 pub use network::{Activation, Decoder, DecoderBlock, Encoder, EncoderBlock};
 pub use objective::{Commitment, CommitmentLayers, Loss, Pool, Reconstruction, Semantic};
 pub use perceptual::{Perceptual, PerceptualComparison, PerceptualNetwork};
+pub use quantizer::{Quantizer, QuantizerKind};
 pub use scorer::{Design, Scorer};
 pub use training::{Augment, PrefixScheme, Prefixes, Schedule, Train};
 
@@ -43,6 +47,9 @@ pub struct Config {
     pub image: Image,
     /// The words.
     pub codebook: Codebook,
+    /// What a position's words give together.
+    #[serde(default)]
+    pub quantizer: Quantizer,
     /// Pictures to Z.
     pub encoder: Encoder,
     /// Ẑ to pictures.
@@ -51,6 +58,9 @@ pub struct Config {
     pub semantic: Semantic,
     /// What is minimised (Eqs. 8 and 9).
     pub loss: Loss,
+    /// Who tells drawn pictures from real ones; nobody where this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adversarial: Option<Adversarial>,
     /// How it is minimised.
     pub train: Train,
     /// The folder that relative paths start from.
@@ -195,7 +205,19 @@ impl Config {
         self.decoder.check()?;
         self.semantic.check(pyramid.layers().len())?;
         self.loss.check()?;
+        self.check_words_learn()?;
+        self.adversarial.as_ref().map_or(Ok(()), |adversarial| adversarial.check(&self.image))?;
         self.train.check()
+    }
+
+    /// Whether some term of the loss moves what is learned of the words' vectors.
+    fn check_words_learn(&self) -> Result<()> {
+        ensure!(
+            !self.codebook.learns_by_gradient() || self.loss.pull > 0.0 || self.semantic.is_on(),
+            "loss.pull is 0, and nothing else moves the words' vectors of codebook.mode = \"{}\"; 0.1 is a usual pull",
+            self.codebook.mode
+        );
+        Ok(())
     }
 }
 
@@ -280,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn the_papers_own_configuration_reads() {
+        let config = parse(include_str!("../../../configs/imagenet-128.toml"), &[]).unwrap();
+        assert_eq!(config.geometry().unwrap().token_count(), 597);
+        let adversarial = config.adversarial.unwrap();
+        assert_eq!((adversarial.penalty, adversarial.weight, adversarial.lecam.weight), (Penalty::R1(10.0), 0.1, 1e-4));
+        assert_eq!(
+            config.semantic.pools.iter().map(|pool| pool.threshold).collect::<Vec<_>>(),
+            [0.98, 0.95, 0.9, 0.85, 0.8]
+        );
+        assert_eq!((config.train.steps, config.train.batch, config.train.betas), (450_000, 256, [0.0, 0.99]));
+        assert_eq!((config.semantic.scorer.name(), config.loss.perceptual.unwrap().weight), ("clip", 0.1));
+    }
+
+    #[test]
+    fn vectors_that_nothing_would_move_are_refused() {
+        for mode in ["projected", "learned", "simvq"] {
+            let set = [&format!("codebook.mode={mode}"), "loss.pull=0", "semantic.weight=0"];
+            assert!(fault(TINY, &set).contains("loss.pull"), "{mode}");
+        }
+        let average = "codebook.update={kind='average'}";
+        parse(TINY, &["codebook.mode=learned", average, "loss.pull=0", "semantic.pools=[]"]).unwrap();
+    }
+
+    #[test]
     fn values_that_do_not_fit_each_other_are_refused_by_key() {
         for (set, named) in [
             ("image.channels=2", "image.channels"),
@@ -292,6 +338,10 @@ mod tests {
             ("train.learning_rate=nan", "train.learning_rate"),
             ("semantic.temperature=0", "semantic.temperature"),
             ("semantic.pools=[{threshold=2.0}]", "semantic.pools"),
+            ("codebook.update={kind='average'}", "codebook.update"),
+            ("train.accumulate=3", "train.accumulate"),
+            ("adversarial={learning_rate=1e-4,discriminator={filters=2,multipliers=[1,1,1,1,1]}}", "multipliers"),
+            ("adversarial={learning_rate=1e-4,penalty={r1=-1}}", "adversarial.penalty.r1"),
             (
                 r#"encoder.blocks=[{kind="stem",channels=2},{kind="down",channels=2},{kind="down",channels=2},{kind="context",branch=[2]}]"#,
                 "multiples of 8",

@@ -15,16 +15,23 @@ pub struct Semantic {
     pub scorer: Scorer,
     /// Divides the squared distances in Eq. 7's softmax, which has none: it depends on the embeddings' scale.
     pub temperature: f64,
-    /// α of Eq. 9.
+    /// α of Eq. 9. 0 for no semantic loss.
     pub weight: f64,
-    /// Added to the denominator of w = sg(L_appearance / L_semantic).
+    /// Whether α is multiplied by w = sg(L_appearance / L_semantic).
+    #[serde(default = "default_dynamic")]
+    pub dynamic: bool,
+    /// Added to the denominator of w.
     #[serde(default = "default_epsilon")]
     pub epsilon: f64,
     /// The largest w.
     #[serde(default = "default_max_ratio")]
     pub max_ratio: f64,
-    /// One pool of target words for each of the first D' layers (Eq. 4).
+    /// One pool of target words for each of the first D′ layers (Eq. 4).
     pub pools: Vec<Pool>,
+}
+
+fn default_dynamic() -> bool {
+    true
 }
 
 fn default_epsilon() -> f64 {
@@ -58,7 +65,7 @@ pub struct Loss {
     pub reconstruction: Reconstruction,
     /// β of Eq. 8: Z towards the words' vectors.
     pub commitment: Commitment,
-    /// The words' vectors (through W) towards Z. Projected mode alone.
+    /// The words' vectors, or W, towards Z, where the optimiser moves them.
     #[serde(default)]
     pub pull: f64,
     /// Picture against picture as a frozen network sees them.
@@ -109,6 +116,11 @@ fn finite(name: &str, value: f64, least: f64) -> Result<()> {
 }
 
 impl Semantic {
+    /// Whether there is a semantic loss.
+    pub fn is_on(&self) -> bool {
+        self.weight > 0.0 && !self.pools.is_empty()
+    }
+
     pub(super) fn check(&self, layers: usize) -> Result<()> {
         self.scorer.check()?;
         let positive = self.temperature.is_finite() && self.temperature > 0.0;

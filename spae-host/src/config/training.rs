@@ -11,6 +11,9 @@ pub struct Train {
     pub steps: u64,
     /// Images a step.
     pub batch: usize,
+    /// Parts that a step's images are computed in, one after the other: less memory, the same step up to rounding.
+    #[serde(default = "default_accumulate")]
+    pub accumulate: usize,
     /// The schedule's peak.
     pub learning_rate: f64,
     /// The projection W's share of it. Adam moves W as fast as any other weight, whatever it gains: at 1, W can turn
@@ -53,6 +56,10 @@ pub struct Train {
     /// Threads that read and vary images ahead of time. Their number changes nothing but the waiting.
     #[serde(default = "default_workers")]
     pub workers: usize,
+}
+
+fn default_accumulate() -> usize {
+    1
 }
 
 fn default_projection_share() -> f64 {
@@ -125,9 +132,16 @@ impl Train {
             ("log_every", self.log_every),
             ("checkpoint_every", self.checkpoint_every),
             ("workers", self.workers as u64),
+            ("accumulate", self.accumulate as u64),
         ] {
             ensure!(count > 0, "train.{name} is 0");
         }
+        ensure!(
+            self.batch.is_multiple_of(self.accumulate),
+            "train.accumulate = {} does not divide train.batch = {} into equal parts",
+            self.accumulate,
+            self.batch
+        );
         for (name, value, range) in [
             ("learning_rate", self.learning_rate, 0.0..f64::MAX),
             ("projection_share", self.projection_share, 0.0..1.0 + f64::EPSILON),

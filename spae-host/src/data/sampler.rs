@@ -26,6 +26,21 @@ pub struct Batch {
     pub numbers: Vec<u32>,
 }
 
+impl Batch {
+    /// `count` of the pictures, from number `first` on.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn part(&self, first: usize, count: usize) -> Result<Self> {
+        let range = first..first + count;
+        Ok(Self {
+            images: self.images.narrow(0, first, count)?.contiguous()?,
+            labels: self.labels[range.clone()].to_vec(),
+            numbers: self.numbers[range].to_vec(),
+        })
+    }
+}
+
 /// The pictures of a set in their order.
 #[derive(Clone, Debug)]
 pub struct Sampler {
@@ -66,6 +81,11 @@ impl Sampler {
     /// How many pictures are set aside.
     pub fn held_out(&self) -> usize {
         self.held_out
+    }
+
+    /// How many pictures are trained on.
+    pub fn trained_on(&self) -> usize {
+        self.order.len() - self.held_out
     }
 
     /// The pictures of step `step`, each step taking `batch`.

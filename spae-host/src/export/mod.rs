@@ -21,6 +21,7 @@ use spae_core::model::{self, Parts};
 use spae_core::quant::{INT4_LIMIT, INT8_LIMIT};
 
 use crate::checkpoint::Progress;
+use crate::config::Mode;
 use crate::tokenizer::Tokenizer;
 
 /// Pictures that integer decoders' activations are measured on.
@@ -36,6 +37,12 @@ pub enum RowFormat {
     F16,
     /// Half a byte an element, one scale a column.
     Int4,
+}
+
+/// Whether the words of a model file with this `provenance` carry meaning, as far as it says.
+pub fn words_carry_meaning(provenance: &str) -> bool {
+    let mode = provenance.lines().find_map(|line| line.strip_prefix("codebook = "));
+    ![Mode::Learned, Mode::SimVq].iter().any(|learned| mode == Some(&learned.to_string()))
 }
 
 /// The bytes of `tokenizer`'s model file. `provenance` is lines of `key = value` that the file carries.
@@ -83,6 +90,7 @@ pub fn provenance(tokenizer: &Tokenizer, progress: Option<&Progress>) -> Result<
         format!("program = spae {}", env!("CARGO_PKG_VERSION")),
         format!("config_crc32c = {digest:08x}"),
         format!("seed = {}", config.seed),
+        format!("codebook = {}", config.codebook.mode),
         format!("embedding = {}", codebook.document.tensor),
         format!("embedding_sha256 = {}", codebook.document.source[1]),
     ];
@@ -113,4 +121,18 @@ fn fold(table: &[f32], weight: &[f32], depth: usize, width: usize) -> Vec<f32> {
         folded.extend(weight.chunks_exact(depth).map(|weight| dot(row, weight)));
     }
     folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_learned_codebook_are_said_to_be_names_alone() {
+        assert!(words_carry_meaning("name = a\ncodebook = projected\n"));
+        assert!(words_carry_meaning("name = learned\n"), "a file of before");
+        for mode in ["learned", "simvq"] {
+            assert!(!words_carry_meaning(&format!("name = a\ncodebook = {mode}\nseed = 1\n")));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use spae_core::decoder::{Operation, StageSpec};
 use spae_core::kernel::{self, Activation as CoreActivation};
 use spae_core::pyramid::Shape;
 
-use crate::config::{Activation, Config, DecoderBlock};
+use crate::config::{Activation, Config, DecoderBlock, QuantizerKind};
 use crate::tensor_file::Tensors;
 
 /// Stages and their weights in the order of the file.
@@ -37,6 +37,11 @@ pub(super) fn stages(config: &Config, grid: Shape, tensors: &Tensors, origin: &s
         config.decoder.groups.is_none(),
         "decoder.groups: group norm needs the whole feature map, which no device has memory for; train a decoder \
          without it for export"
+    );
+    ensure!(
+        config.quantizer.kind == QuantizerKind::Saq || config.pyramid.len() == 1,
+        "quantizer.kind: a device averages the words of a position and has no sums of residuals; train with \"saq\" for \
+         export"
     );
     let mut channels = config.decoder.input;
     let first = First {

@@ -26,6 +26,7 @@ pub fn commitment(quantizer: &Quantizer, z: &Tensor, averages: &[Tensor], layers
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::QuantizerKind;
     use crate::loss::values;
     use candle_core::{Device, Var};
     use spae_core::pyramid::{Pyramid, Shape};
@@ -33,7 +34,7 @@ mod tests {
     #[test]
     fn layers_sum_over_what_they_cover_and_the_words_stay() {
         let pyramid = Pyramid::new(Shape::new(1, 2), &[Shape::new(1, 1), Shape::new(1, 2)]).unwrap();
-        let quantizer = Quantizer::new(&pyramid).unwrap();
+        let quantizer = Quantizer::new(&pyramid, QuantizerKind::Saq).unwrap();
         let z = Var::new(&[[[1f32]], [[3.0]]], &Device::Cpu).unwrap();
         let first = Var::new(&[[[2f32]], [[2.0]]], &Device::Cpu).unwrap();
         let second = Tensor::new(&[[[0f32]], [[3.0]]], &Device::Cpu).unwrap();

@@ -1,8 +1,10 @@
 //! What training minimises, one term a file; every term is one value for each image, `[B]`.
 //!
-//! L = E_I [L_appearance + α·w·L_semantic] (Eq. 9) with L_appearance = reconstruction + β·commitment + λ·perceptual +
-//! pull. Knows tensors and their shapes, and of frozen networks that they have features; no optimiser.
+//! L = E_I [L_appearance + α·w·L_semantic + λ·L_GAN] (Eq. 9) with L_appearance = reconstruction + β·commitment +
+//! η·perceptual + pull. The adversarial term is no part of the appearance here: w's ratio should not follow a
+//! discriminator. Knows tensors and their shapes, and of frozen networks that they have features; no optimiser.
 
+pub mod adversarial;
 mod balance;
 mod commitment;
 mod perceptual;

@@ -1,12 +1,24 @@
-//! How near one picture is to another, in figures that others use too. Pictures are bytes, as a user sees them.
+//! How near pictures are to others, and what their words cost, in figures that others use too.
 //!
-//! Each measure is one file; [`Mean`] puts images together. Knows pixels alone.
+//! Each measure is one file; [`Mean`] puts images together. PSNR and SSIM compare two pictures of bytes, as a user sees
+//! them; [`Lpips`] compares two by a network; [`Reference`] and [`InceptionScore`] are statistics of features, whichever
+//! network they come from; [`Usage`] counts words.
 
+mod frechet;
+#[cfg(test)]
+pub(crate) mod golden;
+mod inception_score;
+mod lpips;
 mod psnr;
 mod ssim;
+mod usage;
 
+pub use frechet::{Moments, Reference};
+pub use inception_score::{InceptionScore, Score};
+pub use lpips::{Backbone, Lpips};
 pub use psnr::{MAX_PSNR, psnr};
 pub use ssim::{WINDOW, ssim};
+pub use usage::Usage;
 
 /// The mean of a measure over images.
 #[derive(Clone, Copy, Debug, Default)]

@@ -95,6 +95,17 @@ mod tests {
     }
 
     #[test]
+    fn agrees_with_scikit_image() {
+        use super::super::golden::{golden, pixels};
+        let expected = golden()["ssim"]["value"].as_f64().unwrap();
+        let (a, noise) = (pixels("picture", 3 * 19 * 23), pixels("noise", 3 * 19 * 23));
+        let b: Vec<u8> = a.iter().zip(noise).map(|(a, noise)| a / 2 + noise / 4).collect();
+        let picture = |planes: &[u8]| Picture::from_planes(19, 23, 3, planes).unwrap();
+        let similarity = ssim(&picture(&a), &picture(&b)).unwrap();
+        assert!((similarity - expected).abs() < 1e-9, "{similarity}, {expected}");
+    }
+
+    #[test]
     fn identical_pictures_have_one_and_flat_ones_the_luminance_term() {
         let (a, _) = pair(3);
         assert!((ssim(&a, &a).unwrap() - 1.0).abs() < 1e-12);

@@ -1,13 +1,12 @@
 //! Named weights: fresh ones from a seed, or those of a file. Names and shapes are the only contract between the two.
 
 use std::collections::BTreeMap;
-use std::f64::consts::TAU;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{Rng, RngExt as _};
 
-use crate::random::generator;
+use crate::random::{direction, generator, normal};
 use crate::tensor_file::Tensors;
 
 /// Where a network gets its tensors from.
@@ -28,6 +27,8 @@ pub enum Initial {
     FanIn(usize),
     /// Orthogonal rows of unit length, for [rows, columns] with rows ≤ columns.
     Orthogonal,
+    /// Independent rows of unit length, all directions alike, for [rows, columns].
+    Sphere,
 }
 
 /// Makes variables; each one's values depend on the seed and its name alone.
@@ -65,6 +66,10 @@ impl Weights for Initialiser {
                 let bound = 1.0 / (fan_in as f32).sqrt();
                 (0..count).map(|_| random.random_range(-bound..=bound)).collect()
             }
+            Initial::Sphere => match *shape {
+                [rows, columns] => (0..rows).flat_map(|_| direction(columns, &mut random)).collect(),
+                _ => bail!("`{name}` of shape {shape:?} has no rows"),
+            },
             Initial::Orthogonal => match *shape {
                 [rows, columns] if rows <= columns => orthogonal(rows, columns, &mut random),
                 _ => bail!("`{name}` of shape {shape:?} has no orthogonal rows"),
@@ -94,10 +99,23 @@ fn orthogonal(rows: usize, columns: usize, random: &mut impl Rng) -> Vec<f32> {
     basis.into_iter().flatten().map(|value| value as f32).collect()
 }
 
-/// A standard normal number (Box and Muller).
-fn normal(random: &mut impl Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
-    radius * (TAU * random.random::<f64>()).cos()
+/// Variables as constants: they follow what an optimiser makes of the variables, and no gradient reaches them.
+#[derive(Debug)]
+pub struct Frozen<'v>(&'v BTreeMap<String, Var>);
+
+impl<'v> Frozen<'v> {
+    /// The variables by name.
+    pub fn new(variables: &'v BTreeMap<String, Var>) -> Self {
+        Self(variables)
+    }
+}
+
+impl Weights for Frozen<'_> {
+    fn take(&mut self, name: &str, shape: &[usize], _: Initial) -> Result<Tensor> {
+        let variable = self.0.get(name).with_context(|| format!("there is no variable `{name}`"))?;
+        ensure!(variable.dims() == shape, "the variable `{name}` is {:?}, not {shape:?}", variable.dims());
+        Ok(variable.as_detached_tensor())
+    }
 }
 
 /// Weights that are there already.

@@ -1,4 +1,4 @@
-//! The tensors of a safetensors file, taken one by one with their shapes checked.
+//! The tensors of a safetensors file or a PyTorch one, taken one by one with their shapes checked.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest as _, Sha256};
+
+use super::torch_file;
 
 /// Frozen weights by name. What has been read is there until it is taken.
 #[derive(Debug)]
@@ -20,11 +22,16 @@ impl Frozen {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it is missing or no whole safetensors file.
+    /// If it is missing, or neither a whole safetensors file nor one of PyTorch's.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read the network {}", path.display()))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-            .with_context(|| format!("{} is not a whole safetensors file", path.display()))?;
+        let tensors = if torch_file::is_torch(&bytes) {
+            let damaged = || format!("{} is no state dictionary of PyTorch's that can be read here", path.display());
+            torch_file::read(path, &bytes).with_context(damaged)?
+        } else {
+            candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
+                .with_context(|| format!("{} is not a whole safetensors file", path.display()))?
+        };
         let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { tensors, origin: path.display().to_string(), hash })
     }

@@ -5,6 +5,7 @@
 //! for any number of threads.
 
 mod activation;
+mod average_pool2d;
 mod biased;
 #[cfg(test)]
 mod check;
@@ -23,6 +24,7 @@ mod upsample_conv2d;
 mod winograd;
 
 pub use activation::{leaky_relu, relu, silu};
+pub use average_pool2d::average_pool2d;
 pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use heap::keep_freed_memory;

@@ -3,8 +3,10 @@
 //! Everything is kept by the weights' names in f32, so that a checkpoint holds it whole and a run resumes bit for bit.
 //! Knows no networks.
 
+mod codebook_average;
 mod schedule;
 
+pub use codebook_average::{Choices, CodebookAverage};
 pub use schedule::learning_rate;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,33 @@ struct Parameter {
     average: Vec<f32>,
 }
 
+/// Gradients by the weights' names, all finite.
+#[derive(Clone, Debug)]
+pub struct Gradients(BTreeMap<String, Vec<f32>>);
+
+impl Gradients {
+    /// Adds those of another part of the same step.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, part) in self.0.values_mut().zip(other.0.values()) {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+    }
+
+    /// The length of all together.
+    ///
+    /// # Errors
+    /// If one is not finite.
+    pub fn length(&self) -> Result<f64> {
+        let mut squares = 0.0;
+        for (name, gradient) in &self.0 {
+            let square: f64 = gradient.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+            ensure!(square.is_finite(), "the gradient of `{name}` is not finite");
+            squares += square;
+        }
+        Ok(squares.sqrt())
+    }
+}
+
 /// All that a run needs to go on, each by the weights' names.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -47,7 +76,7 @@ pub struct State {
     pub steps: u64,
     /// The weights.
     pub weights: Tensors,
-    /// Their running average; the weights themselves where none is kept.
+    /// Their running average; the weights themselves where none is kept; empty for the same.
     pub average: Tensors,
     /// Running mean of the gradient.
     pub first: Tensors,
@@ -86,23 +115,40 @@ impl Optimizer {
         }
     }
 
+    /// How many numbers it moves.
+    pub fn parameters(&self) -> usize {
+        self.parameters.values().map(|parameter| parameter.value.len()).sum()
+    }
+
+    /// The gradients of all variables.
+    ///
+    /// # Errors
+    /// If a variable has none, or one that is not finite.
+    pub fn gradients(&self, store: &GradStore) -> Result<Gradients> {
+        let gradient = |(name, parameter): (&String, &Parameter)| {
+            let gradient = store.get(&parameter.variable);
+            let gradient = gradient.ok_or_else(|| anyhow!("no gradient reaches `{name}`"))?;
+            Ok((name.clone(), gradient.flatten_all()?.to_vec1()?))
+        };
+        let gradients = Gradients(self.parameters.iter().map(gradient).collect::<Result<_>>()?);
+        gradients.length()?;
+        Ok(gradients)
+    }
+
     /// One update; the length of the gradient before clipping.
     ///
     /// # Errors
     /// If a variable has no gradient, or one that is not finite; nothing is changed then.
-    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<f64> {
-        let mut of_all = Vec::with_capacity(self.parameters.len());
-        let mut squares = 0.0;
-        for (name, parameter) in &self.parameters {
-            let gradient = gradients.get(&parameter.variable);
-            let gradient = gradient.ok_or_else(|| anyhow!("no gradient reaches `{name}`"))?;
-            let gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
-            let square: f64 = gradient.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-            ensure!(square.is_finite(), "the gradient of `{name}` is not finite");
-            squares += square;
-            of_all.push(gradient);
-        }
-        let length = squares.sqrt();
+    pub fn step(&mut self, store: &GradStore, learning_rate: f64) -> Result<f64> {
+        self.apply(&self.gradients(store)?, learning_rate)
+    }
+
+    /// One update by [`gradients`](Self::gradients) of this optimiser; their length before clipping.
+    ///
+    /// # Errors
+    /// If one is not finite; nothing is changed then.
+    pub fn apply(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<f64> {
+        let length = gradients.length()?;
         let scale = if self.clip > 0.0 && length > self.clip { (self.clip / length) as f32 } else { 1.0 };
         self.steps += 1;
         let [decay_first, decay_second] = self.betas;
@@ -114,7 +160,7 @@ impl Optimizer {
         let young = (1.0 + self.steps as f64) / (10.0 + self.steps as f64);
         let decay = self.decay.min(young) as f32;
         let (decay_first, decay_second) = (decay_first as f32, decay_second as f32);
-        for (parameter, gradient) in self.parameters.values_mut().zip(&of_all) {
+        for (parameter, gradient) in self.parameters.values_mut().zip(gradients.0.values()) {
             let Parameter { value, first, second, average, share, .. } = parameter;
             let rate = rate * *share;
             let moments = first.iter_mut().zip(second.iter_mut());
@@ -179,7 +225,8 @@ impl Optimizer {
                 }
             };
             parameter.value = read(&state.weights, "weight")?;
-            parameter.average = read(&state.average, "average")?;
+            parameter.average =
+                if state.average.is_empty() { parameter.value.clone() } else { read(&state.average, "average")? };
             parameter.first = read(&state.first, "first moment")?;
             parameter.second = read(&state.second, "second moment")?;
             parameter.variable.set(&Tensor::from_slice(&parameter.value, &shape[..], &Device::Cpu)?)?;

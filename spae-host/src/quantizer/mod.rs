@@ -1,4 +1,5 @@
-//! Streaming Average Quantization on tensors with gradients (paper §3.1, Eqs. 2 and 3).
+//! Streaming Average Quantization on tensors with gradients (paper §3.1, Eqs. 2 and 3), and the residual quantisation that
+//! it is compared with, which differs in two constants: how often z is counted in z_l, and what a token's share of ẑ is.
 //!
 //! The geometry is `spae_core::pyramid`'s, and `spae_core::saq` is the reference that this is held to. Everything here
 //! is linear in the words' vectors once the words are chosen: the running average after l layers, the filling of
@@ -10,12 +11,13 @@ use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use spae_core::pyramid::{Position, Pyramid};
 
+use crate::config::QuantizerKind;
 use crate::ops;
 
 #[cfg(test)]
 mod tests;
 
-/// SAQ over one pyramid.
+/// SAQ or residual quantisation over one pyramid.
 #[derive(Debug)]
 pub struct Quantizer {
     layers: Vec<Layer>,
@@ -27,7 +29,7 @@ pub struct Quantizer {
 struct Layer {
     /// Grid positions of its tokens, `[n]`.
     positions: Tensor,
-    /// n + 1 with n the tokens there before, [n, 1, 1].
+    /// How often z is counted in z_l: n + 1 with n the tokens there before, or once for residuals; [n, 1, 1].
     visits: Tensor,
 }
 
@@ -47,6 +49,8 @@ struct Prefix {
 pub struct Quantised {
     /// Token ids of each layer, [n_l, B].
     pub ids: Vec<Tensor>,
+    /// z_l of each layer, which its words were chosen for, [n_l, B, d]; without gradients.
+    pub sought: Vec<Tensor>,
     /// What Eq. 7 needs of each layer that semantics guide.
     pub guided: Vec<Guided>,
 }
@@ -75,14 +79,14 @@ pub struct Guided {
 }
 
 impl Quantizer {
-    /// SAQ over `pyramid`.
+    /// The quantiser of this kind over `pyramid`.
     ///
     /// # Errors
     /// If a tensor cannot be made.
-    pub fn new(pyramid: &Pyramid) -> Result<Self> {
+    pub fn new(pyramid: &Pyramid, kind: QuantizerKind) -> Result<Self> {
         let count = pyramid.layers().len();
-        let layers = (0..count).map(|layer| Layer::new(pyramid, layer)).collect::<Result<_>>()?;
-        let prefixes = (0..count).map(|layer| Prefix::new(pyramid, layer)).collect::<Result<_>>()?;
+        let layers = (0..count).map(|layer| Layer::new(pyramid, layer, kind)).collect::<Result<_>>()?;
+        let prefixes = (0..count).map(|layer| Prefix::new(pyramid, layer, kind)).collect::<Result<_>>()?;
         Ok(Self { layers, prefixes })
     }
 
@@ -103,13 +107,14 @@ impl Quantizer {
     pub fn quantise(&self, z: &Tensor, table: &Tensor, guidance: Guidance) -> Result<Quantised> {
         let frozen = table.detach();
         let mut sums = z.zeros_like()?.detach();
-        let mut quantised = Quantised { ids: Vec::new(), guided: Vec::new() };
+        let mut quantised = Quantised { ids: Vec::new(), sought: Vec::new(), guided: Vec::new() };
         for (number, layer) in self.layers.iter().enumerate() {
             let guided = number < guidance.layers;
             let z = if guided { z.clone() } else { z.detach() };
             let visited = z.index_select(&layer.positions, 0)?.broadcast_mul(&layer.visits)?;
             let z_l = (visited - sums.index_select(&layer.positions, 0)?)?;
             let (tokens, images, width) = z_l.dims3()?;
+            quantised.sought.push(z_l.detach());
             let rows = z_l.reshape((tokens * images, width))?;
             let ids = if guided {
                 let (ids, log_sum_exp) = ops::nearest_with_log_sum_exp(&rows, table, guidance.temperature)?;
@@ -126,7 +131,7 @@ impl Quantizer {
         Ok(quantised)
     }
 
-    /// Ẑ after each layer (Eq. 3), [P, B, d], every position filled; gradients reach `table`.
+    /// Ẑ after each layer (Eq. 3, or sums of residuals), [P, B, d], every position filled; gradients reach `table`.
     ///
     /// # Errors
     /// If an id is no row of `table`, or the ids are not those of this pyramid.
@@ -178,9 +183,13 @@ impl Quantizer {
 }
 
 impl Layer {
-    fn new(pyramid: &Pyramid, layer: usize) -> Result<Self> {
+    fn new(pyramid: &Pyramid, layer: usize, kind: QuantizerKind) -> Result<Self> {
         let at: Vec<Position> = pyramid.positions(layer).collect();
-        let visits: Vec<f32> = at.iter().map(|&at| pyramid.tokens_at(layer, at) as f32 + 1.0).collect();
+        let visits = |&at: &Position| match kind {
+            QuantizerKind::Saq => pyramid.tokens_at(layer, at) as f32 + 1.0,
+            QuantizerKind::Rq => 1.0,
+        };
+        let visits: Vec<f32> = at.iter().map(visits).collect();
         let positions: Vec<u32> = at.iter().map(|&at| pyramid.flat(at) as u32).collect();
         Ok(Self {
             visits: Tensor::from_vec(visits, (at.len(), 1, 1), &Device::Cpu)?,
@@ -191,7 +200,7 @@ impl Layer {
 
 impl Prefix {
     /// After layers 0 to `layer`.
-    fn new(pyramid: &Pyramid, layer: usize) -> Result<Self> {
+    fn new(pyramid: &Pyramid, layer: usize, kind: QuantizerKind) -> Result<Self> {
         let grid = pyramid.grid();
         let (area, tokens) = (grid.area(), pyramid.tokens_before(layer + 1));
         let mut weights = vec![0f32; area * tokens];
@@ -203,7 +212,10 @@ impl Prefix {
             let lender = if covered[place] { Some(at) } else { pyramid.cell(layer, at) };
             let lender = lender.ok_or_else(|| anyhow::anyhow!("no cell at {at:?}"))?;
             source[place] = pyramid.flat(lender) as u32;
-            let share = 1.0 / pyramid.tokens_at(layer + 1, lender) as f32;
+            let share = match kind {
+                QuantizerKind::Saq => 1.0 / pyramid.tokens_at(layer + 1, lender) as f32,
+                QuantizerKind::Rq => 1.0,
+            };
             for token in 0..tokens {
                 let (of_layer, index) = pyramid.locate(token).unwrap_or_default();
                 if pyramid.position(of_layer, index) == Some(lender) {

@@ -9,6 +9,7 @@ use spae_core::pyramid::{Pyramid, Shape};
 use spae_core::saq;
 
 use super::{Guidance, Quantizer};
+use crate::config::QuantizerKind;
 use crate::random::generator;
 
 fn pyramid(grid: [u16; 2], layers: &[[u16; 2]]) -> Pyramid {
@@ -18,6 +19,10 @@ fn pyramid(grid: [u16; 2], layers: &[[u16; 2]]) -> Pyramid {
 
 fn tensor(values: Vec<f32>, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn tensor_of_ids(ids: &[u32]) -> Tensor {
+    Tensor::from_slice(ids, (ids.len(), 1), &Device::Cpu).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -32,7 +37,7 @@ fn ids(tensor: &Tensor) -> Vec<u32> {
 fn two_layers_by_hand() {
     // z = [1 2; −1 1/2], words 0, 1, −1. The first token sits at the lower right: 1/2 is as near to 0 as to 1, so word
     // 0. Its second visit quantises 2·1/2 − 0 = 1: word 1, average 1/2.
-    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]])).unwrap();
+    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]]), QuantizerKind::Saq).unwrap();
     let z = tensor(vec![1.0, 2.0, -1.0, 0.5], &[4, 1, 1]);
     let table = tensor(vec![0.0, 1.0, -1.0], &[3, 1]);
     let quantised = quantizer.quantise(&z, &table, Guidance::NONE).unwrap();
@@ -40,6 +45,32 @@ fn two_layers_by_hand() {
     let averages = quantizer.averages(&quantised.ids, &table).unwrap();
     assert_eq!(values(&averages[0]), [0.0; 4]);
     assert_eq!(values(&averages[1]), [1.0, 1.0, -1.0, 0.5]);
+}
+
+#[test]
+fn two_residual_layers_by_hand() {
+    // Words 1 and −1 leave −1/4 and 1/8. The latter is as near to 0 as to 1/4: the lower id.
+    let quantizer = Quantizer::new(&pyramid([1, 2], &[[1, 2], [1, 2]]), QuantizerKind::Rq).unwrap();
+    let z = tensor(vec![0.75, -0.875], &[2, 1, 1]);
+    let table = tensor(vec![0.0, 1.0, -1.0, 0.25], &[4, 1]);
+    let quantised = quantizer.quantise(&z, &table, Guidance::NONE).unwrap();
+    assert_eq!(quantised.ids.iter().map(ids).collect::<Vec<_>>(), [vec![1, 2], vec![0, 0]]);
+    assert_eq!(quantised.sought.iter().map(values).collect::<Vec<_>>(), [vec![0.75, -0.875], vec![-0.25, 0.125]]);
+    let averages = quantizer.averages(&quantised.ids, &table).unwrap();
+    assert_eq!(values(&averages[1]), [1.0, -1.0], "sums, not averages");
+    let sums = quantizer.averages(&[tensor_of_ids(&[1, 2]), tensor_of_ids(&[3, 3])], &table).unwrap();
+    assert_eq!(values(&sums[1]), [1.25, -0.75]);
+}
+
+#[test]
+fn one_layer_is_the_same_for_both_kinds() {
+    let (z, table) = (tensor(eighths(16 * 3 * 2, 5), &[16, 3, 2]), tensor(eighths(20 * 2, 6), &[20, 2]));
+    let [saq, rq] = [QuantizerKind::Saq, QuantizerKind::Rq].map(|kind| {
+        let quantizer = Quantizer::new(&pyramid([4, 4], &[[4, 4]]), kind).unwrap();
+        let quantised = quantizer.quantise(&z, &table, Guidance::NONE).unwrap();
+        values(&quantizer.averages(&quantised.ids, &table).unwrap()[0])
+    });
+    assert_eq!(saq, rq);
 }
 
 /// Random multiples of 1/8: exact in f32, so ids agree whatever the order of sums.
@@ -59,7 +90,7 @@ fn agrees_with_cores_saq_ties_included() {
         let (area, width, words, images) = (pyramid.grid().area(), 2, 40, 3);
         let z = eighths(area * images * width, seed);
         let table = eighths(words * width, seed + 100);
-        let quantizer = Quantizer::new(&pyramid).unwrap();
+        let quantizer = Quantizer::new(&pyramid, QuantizerKind::Saq).unwrap();
         let tensors = (tensor(z.clone(), &[area, images, width]), tensor(table.clone(), &[words, width]));
         let quantised = quantizer.quantise(&tensors.0, &tensors.1, Guidance::NONE).unwrap();
         let averages = quantizer.averages(&quantised.ids, &tensors.1).unwrap();
@@ -95,7 +126,7 @@ fn agrees_with_cores_saq_ties_included() {
 
 #[test]
 fn a_filled_position_sends_its_gradient_to_the_position_that_it_was_filled_from() {
-    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]])).unwrap();
+    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]]), QuantizerKind::Saq).unwrap();
     let z = Var::from_tensor(&tensor(vec![1.0, 2.0, -1.0, 0.5, 1.0, 2.0, -1.0, 0.5], &[4, 2, 1])).unwrap();
     let table = tensor(vec![0.0, 1.0, -1.0], &[3, 1]);
     let quantised = quantizer.quantise(&z, &table, Guidance::NONE).unwrap();
@@ -112,7 +143,7 @@ fn a_filled_position_sends_its_gradient_to_the_position_that_it_was_filled_from(
 
 #[test]
 fn guided_layers_pass_gradients_with_the_sum_held_constant() {
-    let quantizer = Quantizer::new(&pyramid([1, 1], &[[1, 1], [1, 1], [1, 1]])).unwrap();
+    let quantizer = Quantizer::new(&pyramid([1, 1], &[[1, 1], [1, 1], [1, 1]]), QuantizerKind::Saq).unwrap();
     let z = Var::from_tensor(&tensor(vec![0.3, 0.9], &[1, 1, 2])).unwrap();
     let table = Var::from_tensor(&tensor(vec![0.0, 1.0, 1.0, 0.0], &[2, 2])).unwrap();
     let quantised = quantizer.quantise(&z, &table, Guidance { layers: 2, temperature: 0.5 }).unwrap();
@@ -125,7 +156,7 @@ fn guided_layers_pass_gradients_with_the_sum_held_constant() {
 
 #[test]
 fn the_covered_mean_leaves_filled_positions_out() {
-    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]])).unwrap();
+    let quantizer = Quantizer::new(&pyramid([2, 2], &[[1, 1], [2, 2]]), QuantizerKind::Saq).unwrap();
     let errors = tensor(vec![1.0, 2.0, 3.0, 6.0], &[4, 1]);
     assert_eq!(values(&quantizer.covered_mean(&errors, 0).unwrap()), [6.0]);
     assert_eq!(values(&quantizer.covered_mean(&errors, 1).unwrap()), [3.0]);
@@ -163,7 +194,8 @@ fn agrees_with_the_reference_files() {
         let layers = reference["layers"].as_array().unwrap();
         let shapes: Vec<[u16; 2]> =
             layers.iter().map(|layer| serde_json::from_value(layer["shape"].clone()).unwrap()).collect();
-        let quantizer = Quantizer::new(&pyramid([rows.len() as u16, columns.len() as u16], &shapes)).unwrap();
+        let quantizer =
+            Quantizer::new(&pyramid([rows.len() as u16, columns.len() as u16], &shapes), QuantizerKind::Saq).unwrap();
         let table = numbers(&reference["codebook"]);
         let table = tensor(table.clone(), &[table.len() / width, width]);
         let z = tensor(numbers(&reference["z"]), &[area, 1, width]);

@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 /// # Errors
 /// If a file that the scorer needs is missing, damaged, or does not belong to the codebook or the pictures.
 pub fn scorer(config: &Config, codebook: &Codebook, data: &Dataset) -> Result<Option<Box<dyn Scorer>>> {
-    if config.semantic.pools.is_empty() {
+    if !config.semantic.is_on() {
         return Ok(None);
     }
     let files = Files { config, codebook };

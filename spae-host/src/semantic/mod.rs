@@ -87,16 +87,17 @@ impl Scores {
     }
 
     /// One random word of each image's pool for each of `positions` places (the inner expectation of Eq. 7), as ids
-    /// [positions × B].
+    /// [positions × B]. `random` makes an image's generator.
     ///
     /// # Errors
     /// As for [`pool`](Self::pool).
-    pub fn draw(&self, pool: &Pool, positions: usize, random: &mut impl Rng) -> Result<Vec<u32>> {
+    pub fn draw<R: Rng>(&self, pool: &Pool, positions: usize, random: impl Fn(usize) -> R) -> Result<Vec<u32>> {
         ensure!(self.words > 0 && self.similarity.len().is_multiple_of(self.words), "no similarities");
         let images = self.similarity.len() / self.words;
         let mut targets = vec![0; positions * images];
         for image in 0..images {
             let members = self.pool(image, pool)?;
+            let mut random = random(image);
             for position in 0..positions {
                 targets[position * images + image] = members[random.random_range(0..members.len())];
             }
@@ -138,8 +139,8 @@ mod tests {
 
     #[test]
     fn draws_stay_in_the_pool_and_reach_all_of_it() {
-        let mut random = crate::random::generator(1, "test", [0; 2]);
-        let drawn = scores().draw(&pool(0.5, None, None), 60, &mut random).unwrap();
+        let random = |image| crate::random::generator(1, "test", [image as u64, 0]);
+        let drawn = scores().draw(&pool(0.5, None, None), 60, random).unwrap();
         assert_eq!(drawn.len(), 120);
         let mut first: Vec<u32> = drawn.iter().step_by(2).copied().collect();
         first.sort_unstable();

@@ -1,6 +1,6 @@
 //! TensorBoard event files: records of length, masked CRC-32C, protobuf message, masked CRC-32C.
 //!
-//! Only scalars are written, so the few protobuf fields stand here by hand; the crates that know them all need a
+//! Only scalars and images are written, so the few protobuf fields stand here by hand; the crates that know them all need a
 //! protobuf compiler on every machine that builds.
 
 use std::fs::{File, OpenOptions};
@@ -36,10 +36,30 @@ impl Events {
         let mut scalar = bytes(1, tag.as_bytes());
         scalar.push(2 << 3 | 5);
         scalar.extend(value.to_le_bytes());
+        self.summary(step, &scalar)
+    }
+
+    /// A PNG file at one step.
+    pub(super) fn image(&mut self, step: u64, tag: &str, sides: [usize; 2], png: &[u8]) -> Result<()> {
+        // Event { wall_time = 1, step = 2, summary = 5 { value = 1 { tag = 1, image = 4 { height = 1, width = 2,
+        // colorspace = 3, encoded_image_string = 4 } } } }; the colours are those of the PNG.
+        let mut image = Vec::new();
+        for (number, value) in [(1, sides[0] as u64), (2, sides[1] as u64), (3, 3)] {
+            image.push(number << 3);
+            image.extend(varint(value));
+        }
+        image.extend(bytes(4, png));
+        let mut value = bytes(1, tag.as_bytes());
+        value.extend(bytes(4, &image));
+        self.summary(step, &value)
+    }
+
+    /// One value of a summary at one step.
+    fn summary(&mut self, step: u64, value: &[u8]) -> Result<()> {
         let mut event = fixed64(1, now());
         event.push(2 << 3);
         event.extend(varint(step));
-        event.extend(bytes(5, &bytes(1, &scalar)));
+        event.extend(bytes(5, &bytes(1, value)));
         self.record(&event)
     }
 
@@ -110,6 +130,16 @@ mod tests {
         assert_eq!(events.len(), 2);
         assert_eq!(events[0][9..], *b"\x1a\x0dbrain.Event:2");
         assert_eq!(events[1][9..], *b"\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x00\x3f");
+    }
+
+    #[test]
+    fn an_image_has_its_sides_and_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        Events::create(folder.path()).unwrap().image(1, "grid", [2, 300], b"png!").unwrap();
+        let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let file = std::fs::read(path).unwrap();
+        let image = b"\x0a\x04grid\x22\x0d\x08\x02\x10\xac\x02\x18\x03\x22\x04png!";
+        assert!(file.windows(image.len()).any(|window| window == image));
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! What a run says while it goes: `metrics.jsonl`, TensorBoard events, and a bar on a terminal or plain lines elsewhere.
+//! What a run says while it goes: `metrics.jsonl`, TensorBoard events, curves, and a bar on a terminal or plain lines
+//! elsewhere.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal as _, Write as _, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, Terms, events::Events};
+use super::{Evaluation, Terms, curves, events::Events};
 use crate::checkpoint::Progress;
 
 pub(super) struct Log {
@@ -18,6 +19,7 @@ pub(super) struct Log {
     /// On a terminal alone.
     bar: Option<ProgressBar>,
     steps: u64,
+    folder: PathBuf,
 }
 
 impl Log {
@@ -33,7 +35,7 @@ impl Log {
             None
         };
         let metrics = metrics.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { metrics, events: Events::create(folder)?, bar, steps })
+        Ok(Self { metrics, events: Events::create(folder)?, bar, steps, folder: folder.to_owned() })
     }
 
     /// One line of figures.
@@ -76,6 +78,12 @@ impl Log {
             self.events.scalar(progress.steps, &tag("psnr"), layer.psnr as f32)?;
             self.events.scalar(progress.steps, &tag("in_use"), layer.in_use as f32)?;
         }
+        if let Ok(png) = fs::read(samples) {
+            // Width and height stand big-endian at bytes 16 and 20 of every PNG.
+            let side =
+                |at: usize| png.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
+            self.events.image(progress.steps, "validation/originals_and_prefixes", [side(20), side(16)], &png)?;
+        }
         self.line(Map::from_iter([
             ("step".to_owned(), json!(progress.steps)),
             ("seconds".to_owned(), json!(rounded(progress.seconds))),
@@ -90,7 +98,7 @@ impl Log {
             figures(&|layer| format!("{:.2}", evaluation.layers[layer].psnr)),
             figures(&|layer| evaluation.layers[layer].in_use.to_string()),
         ));
-        Ok(())
+        curves::write(&self.folder)
     }
 
     fn line(&mut self, line: Map<String, Value>) -> Result<()> {

@@ -1,9 +1,12 @@
 //! Training: a configuration and data to a run folder, which a later call continues bit for bit.
 //!
-//! A run folder holds `config.toml` (every default written out), the codebook, `metrics.jsonl`, TensorBoard events,
-//! `samples/` (a grid for each checkpoint: originals, then each prefix) and `checkpoints/`. Nothing may depend on this
-//! module but the program.
+//! A run folder holds `config.toml` (every default written out), the codebook, `metrics.jsonl`, `curves.svg`, TensorBoard
+//! events, `samples/` (a grid for each checkpoint: originals, then each prefix) and `checkpoints/`. Nothing may depend on this
+//! module but the program and `ablation`.
 
+mod adversary;
+mod curves;
+mod estimate;
 mod evaluate;
 mod events;
 mod interrupt;
@@ -20,15 +23,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::codebook::Codebook;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Mode};
 use crate::data::{Dataset, Sampler, Split};
 use crate::ops;
 use crate::tokenizer::{self, Tokenizer};
+pub use adversary::Judge;
+pub use estimate::{Estimate, duration, estimate};
 pub use evaluate::Evaluation;
 use evaluate::evaluate;
 use interrupt::Interrupt;
 use log::Log;
-pub use objective::{Objective, Terms};
+pub use objective::{Drawn, Objective, Outcome, Part, Terms};
 pub use trainer::Trainer;
 
 /// How a run came to its end.
@@ -47,9 +52,18 @@ pub struct Summary {
 /// # Errors
 /// If it is neither there nor can be made.
 pub fn codebook(config: &Config) -> Result<Codebook> {
+    let (codebook, made) = find_codebook(config)?;
+    if let Some(made) = made {
+        made.save(&config.path(&config.codebook.file))?;
+    }
+    Ok(codebook)
+}
+
+/// The codebook to train with and, if it had to be made, what belongs into its file.
+fn find_codebook(config: &Config) -> Result<(Codebook, Option<Codebook>)> {
     let path = config.path(&config.codebook.file);
     if path.exists() {
-        return Codebook::load(&path);
+        return Ok((frozen(config, Codebook::load(&path)?)?, None));
     }
     let Some(source) = &config.codebook.source else {
         bail!(
@@ -59,8 +73,15 @@ pub fn codebook(config: &Config) -> Result<Codebook> {
     };
     let mut source = source.clone();
     source.folder = config.path(&source.folder);
-    let codebook = Codebook::build(&source)?;
-    codebook.save(&path)?;
+    let made = Codebook::build(&source)?;
+    Ok((frozen(config, made.clone())?, Some(made)))
+}
+
+/// The vectors that training starts from: the words' own, or random ones where the mode wants these.
+fn frozen(config: &Config, codebook: Codebook) -> Result<Codebook> {
+    if config.codebook.mode == Mode::SimVq {
+        return codebook.with_random_vectors(config.codebook.width, config.seed);
+    }
     Ok(codebook)
 }
 
@@ -116,6 +137,7 @@ struct Run<'r> {
     trainer: Trainer<'r>,
     progress: Progress,
     log: Log,
+    started: Instant,
 }
 
 impl<'r> Run<'r> {
@@ -127,10 +149,10 @@ impl<'r> Run<'r> {
         before: Option<Checkpoint>,
     ) -> Result<Self> {
         let progress = before.as_ref().map_or_else(Progress::default, |before| before.progress);
-        let trainer = Trainer::new(config, codebook, &sampler, before.map(|before| before.state))
-            .with_context(|| folder.display().to_string())?;
+        let trainer =
+            Trainer::new(config, codebook, &sampler, before.as_ref()).with_context(|| folder.display().to_string())?;
         let log = Log::new(folder, config.train.steps, progress.steps)?;
-        Ok(Self { config, codebook, folder, sampler, trainer, progress, log })
+        Ok(Self { config, codebook, folder, sampler, trainer, progress, log, started: Instant::now() })
     }
 
     fn train(mut self) -> Result<Summary> {
@@ -138,6 +160,7 @@ impl<'r> Run<'r> {
         let train = &self.config.train;
         let mut clock = Instant::now();
         let mut evaluation = None;
+        let first = self.progress.steps;
         while self.progress.steps < train.steps {
             let step = self.progress.steps;
             let terms = self.trainer.step().with_context(|| format!("in step {}", step + 1))?;
@@ -145,6 +168,7 @@ impl<'r> Run<'r> {
             self.progress.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             let done = self.progress.steps;
+            self.estimate(done - first);
             let interrupted = interrupt.requested();
             if done.is_multiple_of(train.log_every) {
                 self.log.step(&self.progress, &terms)?;
@@ -160,6 +184,28 @@ impl<'r> Run<'r> {
             }
         }
         Ok(Summary { progress: self.progress, interrupted: false, evaluation })
+    }
+
+    /// Says what the rest of a long run takes, once its first steps are known; `taken` is how many these are.
+    fn estimate(&self, taken: u64) {
+        /// Steps that are looked at: the first finds memory and caches empty.
+        const TIMED: u64 = 10;
+        /// Seconds of a run that is worth an estimate.
+        const LONG: f64 = 300.0;
+        if taken != TIMED {
+            return;
+        }
+        let left = self.config.train.steps - self.progress.steps;
+        let seconds_a_step = self.started.elapsed().as_secs_f64() / TIMED as f64;
+        let seconds = seconds_a_step * left as f64;
+        if seconds > LONG {
+            let memory =
+                estimate::peak_memory().map_or_else(String::new, |bytes| format!(", {} MiB of memory", bytes >> 20));
+            self.log.note(&format!(
+                "{seconds_a_step:.2} s a step: about {} for {left} more, evaluations apart{memory}",
+                duration(seconds)
+            ));
+        }
     }
 
     /// Evaluates the averaged weights, keeps them if they are the best, and saves.
@@ -182,7 +228,7 @@ impl<'r> Run<'r> {
 
     fn save(&self, name: &str) -> Result<()> {
         let path = self.folder.join(checkpoint::FOLDER).join(name);
-        Checkpoint { state: self.trainer.state()?, progress: self.progress }.save(&path)
+        self.trainer.checkpoint(self.progress)?.save(&path)
     }
 }
 

@@ -1,11 +1,12 @@
 //! One step's loss: a batch through encoder, quantiser and decoder to the terms of Eq. 9.
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::RngExt as _;
 
+use super::adversary::Judge;
 use crate::codebook::Codebook;
-use crate::config::{Config, Mode, PrefixScheme};
+use crate::config::{Config, PrefixScheme};
 use crate::data::Batch;
 use crate::loss;
 use crate::model::Model;
@@ -23,6 +24,46 @@ pub struct Objective<'o> {
     quantizer: Quantizer,
     scorer: Option<Box<dyn Scorer>>,
     perceptual: Option<loss::Perceptual>,
+}
+
+/// The images of a step, or a part of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'b> {
+    /// The images.
+    pub batch: &'b Batch,
+    /// The step's number.
+    pub step: u64,
+    /// The number of the first image among those of the step.
+    pub first: usize,
+}
+
+impl Part<'_> {
+    /// The number of image `image` of this part among those of the step, for random choices of its own.
+    pub(super) fn number(&self, image: usize) -> u64 {
+        (self.first + image) as u64
+    }
+}
+
+/// What a part's forward pass gives.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The mean loss of its images.
+    pub loss: Tensor,
+    /// Its terms.
+    pub terms: Terms,
+    /// The words and what they were chosen for.
+    pub quantised: Quantised,
+    /// What was drawn, without gradients.
+    pub drawn: Drawn,
+}
+
+/// The pictures that were drawn from the whole pyramid.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// Which images of the part.
+    pub images: Vec<usize>,
+    /// Their pictures, one each, [n, channels, height, width].
+    pub pictures: Tensor,
 }
 
 /// The loss and its terms, each the mean over the batch, in the order of their making.
@@ -54,6 +95,14 @@ impl Terms {
         }
     }
 
+    /// The means over equal parts of a step.
+    pub fn mean(parts: &[Self]) -> Self {
+        let Some(first) = parts.first() else { return Self::default() };
+        let of_all = |name| parts.iter().flat_map(Self::iter).filter(move |(other, _)| *other == name);
+        let mean = |(name, _)| (name, of_all(name).map(|(_, value)| value).sum::<f64>() / parts.len() as f64);
+        Self(first.iter().map(mean).collect())
+    }
+
     fn add(&mut self, name: &'static str, values: &Tensor) -> Result<()> {
         self.push(name, f64::from(values.mean_all()?.to_scalar::<f32>()?));
         Ok(())
@@ -66,7 +115,7 @@ impl<'o> Objective<'o> {
     /// # Errors
     /// If the pyramid does not fit.
     pub fn new(config: &'o Config, codebook: &Codebook, model: Model, scorer: Option<Box<dyn Scorer>>) -> Result<Self> {
-        let quantizer = Quantizer::new(&config.geometry()?)?;
+        let quantizer = Quantizer::new(&config.geometry()?, config.quantizer.kind)?;
         Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer, perceptual: None })
     }
 
@@ -75,89 +124,103 @@ impl<'o> Objective<'o> {
         Self { perceptual, ..self }
     }
 
-    /// The loss of a batch, and its terms. Random choices are those of step number `step`.
+    /// The loss of a part of a step, and its terms; with `judge` the adversarial one too. Random choices are those of each
+    /// image's number in the step.
     ///
     /// # Errors
-    /// If the batch does not fit the model, or lacks the labels that the scorer needs.
-    pub fn loss(&self, batch: &Batch, step: u64) -> Result<(Tensor, Terms)> {
+    /// If the images do not fit the model, or lack the labels that the scorer needs.
+    pub fn loss(&self, part: Part<'_>, judge: Option<Judge<'_>>) -> Result<Outcome> {
         let config = &self.config.loss;
         let mut terms = Terms::default();
-        let z = self.model.encode(&batch.images)?;
-        let table = self.model.table(&self.embedding)?;
+        let z = self.model.encode(&part.batch.images)?;
+        let mut table = self.model.table(&self.embedding)?;
+        if !self.config.codebook.learns_by_gradient() {
+            table = table.detach();
+        }
         let guided = if self.scorer.is_some() { self.config.semantic.pools.len() } else { 0 };
         let guidance = Guidance { layers: guided, temperature: self.config.semantic.temperature };
         let quantised = self.quantizer.quantise(&z, &table, guidance)?;
         let averages = self.quantizer.averages(&quantised.ids, &table)?;
 
-        let mut appearance = self.reconstruction(batch, &z, &averages, step, &mut terms)?;
+        let (mut appearance, mut drawn) = self.reconstruction(part, &z, &averages, &mut terms)?;
         if config.commitment.weight > 0.0 {
             let commitment = loss::commitment(&self.quantizer, &z, &averages, config.commitment.layers)?;
             terms.add("commitment", &commitment)?;
             appearance = (appearance + (commitment * config.commitment.weight)?)?;
         }
-        if let (Mode::Projected, Some(whole), true) = (self.config.codebook.mode, averages.last(), config.pull > 0.0) {
+        let pulled = averages.last().filter(|_| config.pull > 0.0 && self.config.codebook.learns_by_gradient());
+        if let Some(whole) = pulled {
             let pull = loss::pull(&z, whole)?;
             terms.add("pull", &pull)?;
             appearance = (appearance + (pull * config.pull)?)?;
         }
         terms.add("appearance", &appearance)?;
-        let total = match &self.scorer {
-            Some(scorer) => self.guide(scorer.as_ref(), batch, &quantised, &table, appearance, step, &mut terms)?,
+        let mut total = match &self.scorer {
+            Some(scorer) => self.guide(scorer.as_ref(), part, &quantised, &table, appearance, &mut terms)?,
             None => appearance,
         };
+        if let Some(judge) = judge {
+            let adversarial = judged(judge, &drawn, part.batch.labels.len())?;
+            terms.add("adversarial", &adversarial)?;
+            total = (total + (adversarial * judge.weight)?)?;
+        }
         terms.add("loss", &total)?;
-        Ok((total.mean_all()?, terms))
+        drawn.pictures = drawn.pictures.detach();
+        Ok(Outcome { loss: total.mean_all()?, terms, quantised, drawn })
     }
 
-    /// The reconstruction of each image, `[B]`: whole, from a random prefix, or both.
+    /// The reconstruction of each image, `[B]`: whole, from a random prefix, or both; and what was drawn whole.
     fn reconstruction(
         &self,
-        batch: &Batch,
+        part: Part<'_>,
         z: &Tensor,
         averages: &[Tensor],
-        step: u64,
         terms: &mut Terms,
-    ) -> Result<Tensor> {
+    ) -> Result<(Tensor, Drawn)> {
         let prefixes = self.config.train.prefixes;
         let (images, all) = (z.dim(1)?, averages.len());
-        let mut random = generator(self.config.seed, "prefix", [step, 0]);
+        let random = |what: &str, image| generator(self.config.seed, what, [part.step, part.number(image)]);
         // A pyramid of one layer has no shorter prefix.
-        let mut prefix = || random.random_range(1..all.max(2)).min(all);
+        let prefix = |image| random("prefix", image).random_range(1..all.max(2)).min(all);
+        let originals = &part.batch.images;
         let kind = self.config.loss.reconstruction;
         match prefixes.scheme {
             PrefixScheme::Both => {
-                let layers: Vec<usize> = vec![all; images].into_iter().chain((0..images).map(|_| prefix())).collect();
+                let layers: Vec<usize> = vec![all; images].into_iter().chain((0..images).map(prefix)).collect();
                 let whole = self.quantizer.straight_through(z, averages, &layers[..images])?;
-                let part = self.quantizer.straight_through(z, averages, &layers[images..])?;
-                let decoded = self.model.decode(&Tensor::cat(&[whole, part], 1)?)?;
-                let whole = loss::reconstruction(&decoded.narrow(0, 0, images)?, &batch.images, kind)?;
-                let part = loss::reconstruction(&decoded.narrow(0, images, images)?, &batch.images, kind)?;
+                let cut = self.quantizer.straight_through(z, averages, &layers[images..])?;
+                let decoded = self.model.decode(&Tensor::cat(&[whole, cut], 1)?)?;
+                let drawn = Drawn { images: (0..images).collect(), pictures: decoded.narrow(0, 0, images)? };
+                let whole = loss::reconstruction(&drawn.pictures, originals, kind)?;
+                let cut = loss::reconstruction(&decoded.narrow(0, images, images)?, originals, kind)?;
                 terms.add("reconstruction", &whole)?;
-                terms.add("prefix_reconstruction", &part)?;
-                let perceptual = self.perceptual(&decoded, batch, terms)?;
-                let (whole, part) = match perceptual {
-                    Some(seen) => ((whole + seen.narrow(0, 0, images)?)?, (part + seen.narrow(0, images, images)?)?),
-                    None => (whole, part),
+                terms.add("prefix_reconstruction", &cut)?;
+                let (whole, cut) = match self.perceptual(&decoded, part.batch, terms)? {
+                    Some(seen) => ((whole + seen.narrow(0, 0, images)?)?, (cut + seen.narrow(0, images, images)?)?),
+                    None => (whole, cut),
                 };
-                Ok((whole + (part * prefixes.weight)?)?)
+                Ok(((whole + (cut * prefixes.weight)?)?, drawn))
             }
             PrefixScheme::Either => {
                 let mut layers = Vec::with_capacity(images);
                 let mut weights = Vec::with_capacity(images);
-                let mut coin = generator(self.config.seed, "whole or prefix", [step, 0]);
-                for _ in 0..images {
-                    let part = coin.random_bool(prefixes.probability);
-                    layers.push(if part { prefix() } else { all });
-                    weights.push(if part { prefixes.weight as f32 } else { 1.0 });
+                for image in 0..images {
+                    let cut = random("whole or prefix", image).random_bool(prefixes.probability);
+                    layers.push(if cut { prefix(image) } else { all });
+                    weights.push(if cut { prefixes.weight as f32 } else { 1.0 });
                 }
                 let decoded = self.model.decode(&self.quantizer.straight_through(z, averages, &layers)?)?;
-                let each = loss::reconstruction(&decoded, &batch.images, kind)?;
+                let each = loss::reconstruction(&decoded, originals, kind)?;
                 terms.add("reconstruction", &each)?;
-                let each = match self.perceptual(&decoded, batch, terms)? {
+                let each = match self.perceptual(&decoded, part.batch, terms)? {
                     Some(seen) => (each + seen)?,
                     None => each,
                 };
-                Ok((each * Tensor::from_vec(weights, images, &Device::Cpu)?)?)
+                let whole: Vec<usize> = (0..images).filter(|&image| layers[image] == all).collect();
+                let chosen: Vec<u32> = whole.iter().map(|&image| image as u32).collect();
+                let pictures = decoded.index_select(&Tensor::from_vec(chosen, whole.len(), &Device::Cpu)?, 0)?;
+                let weighted = (each * Tensor::from_vec(weights, images, &Device::Cpu)?)?;
+                Ok((weighted, Drawn { images: whole, pictures }))
             }
         }
     }
@@ -172,31 +235,45 @@ impl<'o> Objective<'o> {
         Ok(Some((seen * config.weight)?))
     }
 
-    /// `L_appearance + α·w·L_semantic`, `[B]`.
-    #[expect(clippy::too_many_arguments, reason = "the second half of one function, with that function's values")]
+    /// `L_appearance + α·w·L_semantic`, `[B]`; without w where it is not dynamic.
     fn guide(
         &self,
         scorer: &dyn Scorer,
-        batch: &Batch,
+        part: Part<'_>,
         quantised: &Quantised,
         table: &Tensor,
         appearance: Tensor,
-        step: u64,
         terms: &mut Terms,
     ) -> Result<Tensor> {
         let config = &self.config.semantic;
+        let batch = part.batch;
         let scores = scorer.score(batch)?;
         let mut targets = Vec::with_capacity(config.pools.len());
         for (layer, pool) in config.pools.iter().enumerate() {
             let tokens = self.quantizer.tokens(layer)?;
-            let mut random = generator(self.config.seed, "target", [step, layer as u64]);
-            let drawn = scores.draw(pool, tokens, &mut random)?;
+            let random =
+                |image| generator(self.config.seed, "target", [part.step, (layer as u64) << 32 | part.number(image)]);
+            let drawn = scores.draw(pool, tokens, random)?;
             targets.push(Tensor::from_vec(drawn, (tokens, batch.labels.len()), &Device::Cpu)?);
         }
         let semantic = loss::semantic(&quantised.guided, table, &targets, config.temperature)?;
         terms.add("semantic", &semantic)?;
+        if !config.dynamic {
+            return Ok((appearance + (semantic * config.weight)?)?);
+        }
         let w = loss::balance(&appearance, &semantic, config.epsilon, config.max_ratio)?;
         terms.add("semantic_weight", &w)?;
         Ok((appearance + ((w * semantic)? * config.weight)?)?)
     }
+}
+
+/// The generator's loss for each of `images` images, `[B]`: 0 for those that were not drawn whole.
+fn judged(judge: Judge<'_>, drawn: &Drawn, images: usize) -> Result<Tensor> {
+    let none = Tensor::zeros(images, DType::F32, &Device::Cpu)?;
+    if drawn.images.is_empty() {
+        return Ok(none);
+    }
+    let of_drawn = loss::adversarial::generator(&judge.discriminator.forward(&drawn.pictures)?)?;
+    let places: Vec<u32> = drawn.images.iter().map(|&image| image as u32).collect();
+    Ok(none.index_add(&Tensor::new(places, &Device::Cpu)?, &of_drawn, 0)?)
 }

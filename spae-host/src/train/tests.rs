@@ -15,6 +15,8 @@ use crate::tensor_file;
 use candle_core::{Device, Tensor};
 use rand::RngExt as _;
 
+mod losses;
+
 /// A folder with data, a codebook and a configuration.
 struct Place {
     folder: tempfile::TempDir,
@@ -66,13 +68,13 @@ fn tensors(run: &Path) -> Vec<u8> {
     fs::read(copy).unwrap()
 }
 
-#[test]
-fn a_run_that_was_resumed_equals_one_that_was_not() {
+/// 6 steps, and 3 steps and 3 more, to the same bits.
+fn check_resumed(changes: &[&str]) {
     let place = Place::new();
     // The schedule belongs to the whole run: both parts have all its steps, the first is cut by a checkpoint.
-    place.run("whole", false, &[]).unwrap();
-    place.run("part", false, &[]).unwrap();
-    let config = place.config(&[]);
+    place.run("whole", false, changes).unwrap();
+    place.run("part", false, changes).unwrap();
+    let config = place.config(changes);
     let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
     let words = codebook(&config).unwrap();
     let folder = place.path("cut");
@@ -84,19 +86,111 @@ fn a_run_that_was_resumed_equals_one_that_was_not() {
     }
     cut.checkpoint().unwrap();
     drop(cut);
-    let summary = place.run("cut", true, &[]).unwrap();
+    let summary = place.run("cut", true, changes).unwrap();
     assert_eq!((summary.progress.steps, summary.interrupted), (6, false));
     assert_eq!(tensors(&place.path("whole")), tensors(&place.path("part")), "the same run twice");
     assert_eq!(tensors(&place.path("whole")), tensors(&place.path("cut")), "3 steps, then 3 more");
 }
 
 #[test]
+fn a_run_that_was_resumed_equals_one_that_was_not() {
+    check_resumed(&[]);
+}
+
+#[test]
+fn a_learned_codebook_resumes_with_its_counts() {
+    let average = "codebook.update={kind='average',decay=0.5,revive=0.5}";
+    check_resumed(&["codebook.mode=learned", average, "train.accumulate=2"]);
+    check_resumed(&["codebook.mode=simvq", "quantizer.kind=rq"]);
+}
+
+#[test]
+fn a_step_in_parts_is_the_same_step_up_to_rounding() {
+    let place = Place::new();
+    for changes in [
+        &["codebook.mode=projected"][..],
+        &["train.prefixes={scheme='either',weight=0.5,probability=0.4}", "train.augment={shift=0}"],
+        &["codebook.mode=learned", "codebook.update={kind='average',decay=0.5,revive=0.5}"],
+        &["adversarial={learning_rate=1e-3,discriminator={filters=2,multipliers=[2,2]}}"],
+    ] {
+        let weights = |accumulate: &str| {
+            let changes: Vec<&str> = changes.iter().copied().chain([accumulate]).collect();
+            let config = place.config(&changes);
+            let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+            let words = codebook(&config).unwrap();
+            let mut trainer = Trainer::new(&config, &words, &sampler(&config, dataset), None).unwrap();
+            let terms = trainer.step().unwrap();
+            (terms, trainer.checkpoint(Progress::default()).unwrap().state)
+        };
+        let ((whole_terms, whole), (terms, parts)) = (weights("train.accumulate=1"), weights("train.accumulate=4"));
+        for ((name, whole), (other, part)) in whole_terms.iter().zip(terms.iter()) {
+            assert_eq!(name, other);
+            let same = (whole - part).abs() <= 1e-5 * whole.abs().max(1.0);
+            assert!(same || name == "seconds_waited_for_pictures", "{name}: {whole} {part}");
+        }
+        // Adam's first step is as long for a small gradient as for a large one: the moments tell more than the weights.
+        for (whole, part) in [(&whole.first, &parts.first), (&whole.second, &parts.second)] {
+            for (name, whole) in whole {
+                let difference = (whole - &part[name]).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+                assert!(difference.to_scalar::<f32>().unwrap() < 1e-6, "`{name}`");
+            }
+        }
+        if let Some(table) = whole.weights.get(crate::model::TABLE) {
+            let difference = (table - &parts.weights[crate::model::TABLE]).unwrap().abs().unwrap();
+            assert!(difference.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn an_estimate_counts_what_training_moves_and_writes_nothing() {
+    let place = Place::new();
+    let before = fs::read_dir(place.folder.path()).unwrap().count();
+    let config = place.config(&[losses::ADVERSARIAL, "codebook.mode=learned", "codebook.update={kind='average'}"]);
+    let found = estimate(&config, place.folder.path()).unwrap();
+    assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), before);
+    assert_eq!((found.pictures, found.words), (20, 40));
+    let words = codebook(&config).unwrap();
+    let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
+    let trainer = Trainer::new(&config, &words, &sampler(&config, dataset), None).unwrap();
+    let state = trainer.checkpoint(Progress::default()).unwrap();
+    let count = |tensors: &tensor_file::Tensors| tensors.values().map(Tensor::elem_count).sum::<usize>();
+    assert_eq!(found.parameters, count(&state.state.weights));
+    assert_eq!(found.discriminator_parameters, count(&state.discriminator.unwrap().weights));
+    assert!(found.seconds_a_step > 0.0 && found.terms.iter().any(|(name, _)| name == "discriminator"));
+}
+
+#[test]
+fn a_random_codebook_stays_with_its_run() {
+    let place = Place::new();
+    place.run("run", false, &["codebook.mode=simvq"]).unwrap();
+    let kept = Tokenizer::load(&place.path("run")).unwrap().codebook;
+    assert_eq!(kept.embedding.dims(), [40, 4]);
+    assert_eq!(kept.words(), codebook::tiny(40).words());
+    assert_eq!(place.run("run", true, &["codebook.mode=simvq", "train.steps=8"]).unwrap().progress.steps, 8);
+}
+
+#[test]
+fn a_semantic_loss_of_weight_0_is_none() {
+    let place = Place::new();
+    place.run("run", false, &["semantic.weight=0", "train.steps=1"]).unwrap();
+    assert!(!fs::read_to_string(place.path("run/metrics.jsonl")).unwrap().contains("semantic"));
+    place.run("plain", false, &["semantic.dynamic=false", "train.steps=1"]).unwrap();
+    let metrics = fs::read_to_string(place.path("plain/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"semantic\"") && !metrics.contains("semantic_weight"), "{metrics}");
+}
+
+#[test]
 fn every_weight_gets_a_gradient_and_moves() {
     let place = Place::new();
-    for mode in [
+    for (number, mode) in [
         &["codebook.mode=projected"][..],
         &["codebook.mode=strict", "codebook.width=8"],
         &["decoder.groups=1", "name=normalised"],
+        &["codebook.mode=learned"],
+        &["codebook.mode=learned", "codebook.update={kind='average'}", "loss.pull=0", "semantic.pools=[]"],
+        &["codebook.mode=simvq"],
+        &["quantizer.kind=rq", "semantic.dynamic=false"],
         &[
             "name=gated",
             "image.height=32",
@@ -105,16 +199,19 @@ fn every_weight_gets_a_gradient_and_moves() {
             r#"encoder.blocks=[{ kind = "stem", channels = 4 }, { kind = "down", channels = 4 }, { kind = "down", channels = 8 }, { kind = "context", branch = [4], gate = true }]"#,
         ],
         &["name=all-terms", "semantic.pools=[{threshold=0.9}]", &dark_or_light(&place), PERCEPTUAL],
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
         let words = codebook(&config).unwrap();
-        let folder = place.path(mode[0]);
+        let folder = place.path(&format!("run {number}"));
         prepare(&config, &words, &folder, false).unwrap();
         let mut run = Run::new(&config, &words, sampler(&config, dataset), &folder, None).unwrap();
-        let before = run.trainer.state().unwrap().weights;
+        let before = run.trainer.checkpoint(Progress::default()).unwrap().state.weights;
         run.trainer.step().unwrap();
-        for (name, after) in run.trainer.state().unwrap().weights {
+        for (name, after) in run.trainer.checkpoint(Progress::default()).unwrap().state.weights {
             let moved = (&after - &before[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
             assert!(moved.max(0).unwrap().to_scalar::<f32>().unwrap() > 0.0, "`{name}` stands still");
         }
@@ -139,7 +236,14 @@ fn a_run_folder_has_all_that_is_promised_and_loads() {
     let place = Place::new();
     let summary = place.run("run", false, &[]).unwrap();
     assert_eq!(summary.evaluation.unwrap().layers.len(), 4);
-    for name in ["config.toml", "codebook.safetensors", "metrics.jsonl", "samples/0000003.png", "samples/0000006.png"] {
+    for name in [
+        "config.toml",
+        "codebook.safetensors",
+        "metrics.jsonl",
+        "curves.svg",
+        "samples/0000003.png",
+        "samples/0000006.png",
+    ] {
         assert!(place.path("run").join(name).is_file(), "{name}");
     }
     for name in [LAST, BEST] {
@@ -294,11 +398,12 @@ fn random_choices_follow_the_step() {
     let config = place.config(&[]);
     let words = codebook(&config).unwrap();
     let mut weights = Initialiser::new(config.seed);
-    let model = Model::new(&config, 8, &mut weights).unwrap();
+    let model = Model::new(&config, (40, 8), &mut weights).unwrap();
     let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
     let objective = Objective::new(&config, &words, model, scorer(&config, &words, &dataset).unwrap()).unwrap();
     let batch: Batch = Sampler::new(dataset.into(), 1, 4, Default::default()).batch(0, 4).unwrap();
-    let loss = |step| objective.loss(&batch, step).unwrap().0.to_scalar::<f32>().unwrap();
+    let part = |step| Part { batch: &batch, step, first: 0 };
+    let loss = |step| objective.loss(part(step), None).unwrap().loss.to_scalar::<f32>().unwrap();
     assert_eq!(loss(5).to_bits(), loss(5).to_bits());
     assert_ne!(loss(5).to_bits(), loss(6).to_bits());
 }

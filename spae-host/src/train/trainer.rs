@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
+use super::adversary::Adversary;
+use super::objective::{Objective, Part, Terms};
 use super::perception::perceptual;
-use super::{Objective, Terms};
+use crate::checkpoint::{Checkpoint, Progress};
 use crate::codebook::Codebook;
-use crate::config::Config;
+use crate::config::{Config, Update};
 use crate::data::{Loader, Sampler};
-use crate::model::{Initialiser, Model};
-use crate::optimizer::{Optimizer, State, learning_rate};
+use crate::model::{self, Initialiser, Model};
+use crate::optimizer::{Choices, CodebookAverage, Gradients, Optimizer, learning_rate};
+use crate::random::generator;
 use crate::semantic::scorer;
 use crate::tensor_file::Tensors;
 
@@ -20,35 +23,54 @@ pub struct Trainer<'t> {
     config: &'t Config,
     objective: Objective<'t>,
     optimizer: Optimizer,
+    /// Where the words' vectors follow Z without a gradient.
+    vectors: Option<CodebookAverage>,
+    adversary: Option<Adversary<'t>>,
     loader: Loader,
     steps: u64,
 }
 
 impl<'t> Trainer<'t> {
-    /// A fresh model, or one that goes on from the state `before`, on the pictures of `sampler`.
+    /// A fresh model, or one that goes on from the checkpoint `before`, on the pictures of `sampler`.
     ///
     /// # Errors
-    /// If the configuration asks for what cannot be, or the state is another model's.
-    pub fn new(config: &'t Config, codebook: &Codebook, sampler: &Sampler, before: Option<State>) -> Result<Self> {
+    /// If the configuration asks for what cannot be, or the checkpoint is another model's.
+    pub fn new(
+        config: &'t Config,
+        codebook: &Codebook,
+        sampler: &Sampler,
+        before: Option<&Checkpoint>,
+    ) -> Result<Self> {
         let mut weights = Initialiser::new(config.seed);
-        let model = Model::new(config, codebook.embedding.dim(1)?, &mut weights)?;
+        let model = Model::new(config, codebook.embedding.dims2()?, &mut weights)?;
         if config.encoder.whiten && before.is_none() {
             let batch = Loader::new(sampler, config.train.batch, 0, 1)?.batch()?;
             for (name, value) in model.whitened(&batch.images)? {
                 weights.variables()[name].set(&value)?;
             }
         }
-        let mut optimizer = Optimizer::new(weights.into_variables(), &config.train)?;
+        let mut variables = weights.into_variables();
+        let mut vectors = None;
+        if let Update::Average { decay, smoothing, revive } = config.codebook.update {
+            let table = variables.remove(model::TABLE).context("the model has no learned codebook")?;
+            vectors = Some(CodebookAverage::new(table, decay, smoothing, revive)?);
+        }
+        let mut optimizer = Optimizer::new(variables, &config.train)?;
         optimizer.slow_down("projection.weight", config.train.projection_share);
         let mut steps = 0;
-        if let Some(state) = before {
-            optimizer.restore(&state).context("the checkpoint is of another model than the configuration")?;
-            steps = state.steps;
+        if let Some(before) = before {
+            let restored = optimizer.restore(&before.state).and_then(|()| match &mut vectors {
+                Some(vectors) => vectors.restore(before.state.weights.get(model::TABLE), &before.statistics),
+                None => Ok(()),
+            });
+            restored.context("the checkpoint is of another model than the configuration")?;
+            steps = before.state.steps;
         }
+        let adversary = Adversary::new(config, before)?;
         let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?
             .with_perceptual(perceptual(config)?);
         let loader = Loader::new(sampler, config.train.batch, steps, config.train.workers)?;
-        Ok(Self { config, objective, optimizer, loader, steps })
+        Ok(Self { config, objective, optimizer, vectors, adversary, loader, steps })
     }
 
     /// One update; the terms of the loss before it.
@@ -59,11 +81,46 @@ impl<'t> Trainer<'t> {
         let asked = Instant::now();
         let batch = self.loader.batch()?;
         let waited = asked.elapsed().as_secs_f64();
-        let (loss, mut terms) = self.objective.loss(&batch, self.steps)?;
-        terms.check()?;
-        let gradients = loss.backward()?;
-        let rate = learning_rate(&self.config.train, self.steps);
-        let length = self.optimizer.step(&gradients, rate)?;
+        let train = &self.config.train;
+        ensure!(batch.labels.len() == train.batch, "a batch of {} images, not {}", batch.labels.len(), train.batch);
+        let size = train.batch / train.accumulate;
+        if let Some(adversary) = &mut self.adversary {
+            adversary.forget();
+        }
+        let mut sum: Option<Gradients> = None;
+        let mut all_terms = Vec::with_capacity(train.accumulate);
+        let mut choices = Choices::default();
+        for first in (0..train.batch).step_by(size) {
+            let part = batch.part(first, size)?;
+            let part = Part { batch: &part, step: self.steps, first };
+            let judge = self.adversary.as_ref().and_then(|adversary| adversary.judge(self.steps));
+            let mut outcome = self.objective.loss(part, judge)?;
+            outcome.terms.check()?;
+            let store = (outcome.loss / train.accumulate as f64)?.backward()?;
+            let gradients = self.optimizer.gradients(&store)?;
+            match &mut sum {
+                Some(sum) => sum.add(&gradients),
+                None => sum = Some(gradients),
+            }
+            if self.vectors.is_some() {
+                choices.add(&outcome.quantised.ids, &outcome.quantised.sought)?;
+            }
+            if let Some(adversary) = &mut self.adversary {
+                adversary.observe(part, &outcome.drawn, train.accumulate, &mut outcome.terms)?;
+            }
+            all_terms.push(outcome.terms);
+        }
+        let gradients = sum.context("a step without images")?;
+        let mut terms = Terms::mean(&all_terms);
+        let rate = learning_rate(train, self.steps);
+        let length = self.optimizer.apply(&gradients, rate)?;
+        if let Some(vectors) = &mut self.vectors {
+            let mut random = generator(self.config.seed, "revive", [self.steps, 0]);
+            terms.push("words_revived", vectors.update(&choices, &mut random)? as f64);
+        }
+        if let Some(adversary) = &mut self.adversary {
+            adversary.finish(self.steps, &mut terms)?;
+        }
         self.steps += 1;
         terms.push("gradient_length", length);
         terms.push("learning_rate", rate);
@@ -76,14 +133,39 @@ impl<'t> Trainer<'t> {
     /// # Errors
     /// If a tensor cannot be made.
     pub fn average(&self) -> Result<Tensors> {
-        self.optimizer.average()
+        self.with_vectors(self.optimizer.average()?)
+    }
+
+    /// Numbers that training moves: the model's and the discriminator's.
+    pub fn parameters(&self) -> (usize, usize) {
+        let of_vectors = self.vectors.as_ref().map_or(0, CodebookAverage::parameters);
+        let of_discriminator = self.adversary.as_ref().map_or(0, Adversary::parameters);
+        (self.optimizer.parameters() + of_vectors, of_discriminator)
     }
 
     /// All that a run needs to go on.
     ///
     /// # Errors
     /// If a tensor cannot be made.
-    pub fn state(&self) -> Result<State> {
-        self.optimizer.state()
+    pub fn checkpoint(&self, progress: Progress) -> Result<Checkpoint> {
+        let mut state = self.optimizer.state()?;
+        state.weights = self.with_vectors(state.weights)?;
+        state.average = self.with_vectors(state.average)?;
+        let mut statistics = self.vectors.as_ref().map_or_else(|| Ok(Tensors::new()), CodebookAverage::state)?;
+        let mut discriminator = None;
+        if let Some(adversary) = &self.adversary {
+            let (state, of_adversary) = adversary.state()?;
+            discriminator = Some(state);
+            statistics.extend(of_adversary);
+        }
+        Ok(Checkpoint { state, discriminator, statistics, progress })
+    }
+
+    /// `weights`, and the words' vectors where no optimiser has them.
+    fn with_vectors(&self, mut weights: Tensors) -> Result<Tensors> {
+        if let Some(vectors) = &self.vectors {
+            weights.insert(model::TABLE.to_owned(), vectors.table()?);
+        }
+        Ok(weights)
     }
 }

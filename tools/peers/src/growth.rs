@@ -43,7 +43,7 @@ fn encode(materials: &Materials, pictures: usize, side: usize) -> Result<Work<'_
     let config = Config::load(&colour.path, &overrides)?;
     let codebook = colour.tokenizer.codebook.clone();
     let mut weights = Initialiser::new(config.seed);
-    model::Model::new(&config, codebook.embedding.dim(1)?, &mut weights)?;
+    model::Model::new(&config, codebook.embedding.dims2()?, &mut weights)?;
     let weights = weights.into_variables().into_iter().map(|(name, weight)| (name, weight.as_detached_tensor()));
     let tokenizer = Tokenizer::new(config, codebook, weights.collect(), colour.path.clone())?;
     let images = Tensor::rand(-1f32, 1.0, (pictures, 3, side, side), &Device::Cpu)?;

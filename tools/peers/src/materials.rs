@@ -72,7 +72,7 @@ impl Model {
         let config = Config::load(path, &[])?;
         let codebook = train::codebook(&config)?;
         let mut weights = Initialiser::new(config.seed);
-        model::Model::new(&config, codebook.embedding.dim(1)?, &mut weights)?;
+        model::Model::new(&config, codebook.embedding.dims2()?, &mut weights)?;
         let weights = weights.into_variables().into_iter().map(|(name, weight)| (name, weight.as_detached_tensor()));
         let tokenizer = Tokenizer::new(config.clone(), codebook, weights.collect(), path.to_owned())?;
         let saved = materials.with_extension("model");

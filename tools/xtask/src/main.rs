@@ -2,7 +2,6 @@
 
 mod checks;
 mod command;
-mod curve;
 mod fuzz;
 mod miri;
 mod peers;
@@ -42,8 +41,6 @@ enum Job {
     Fuzz(fuzz::Options),
     /// Interprets spae-core's tests and the fuzz targets' inputs, on 32 bits too; needs a nightly toolchain with miri
     Miri,
-    /// Draws a training run's curve as an SVG
-    Curve(curve::Options),
     /// Times ours beside PyTorch, FAISS and ONNX Runtime, in turns, and prints ratios
     Peers(peers::Options),
 }
@@ -68,7 +65,6 @@ fn main() -> Result<()> {
         Job::Qemu(options) => qemu::run(&options),
         Job::Fuzz(options) => fuzz::run(&options),
         Job::Miri => miri::run(),
-        Job::Curve(options) => curve::run(&options),
         Job::Peers(options) => peers::run(&options),
     }
 }

@@ -39,6 +39,7 @@ const HOST_NEVER: [(&str, &[&str]); 13] = [
     ("export", &["prompt", "train"]),
     ("few_shot", &["export", "loss", "model", "quantizer", "train"]),
     ("prompt", &["export", "loss", "model", "train"]),
+    ("metrics", &["config", "data", "evaluation", "export", "loss", "model", "prompt", "quantizer", "train"]),
 ];
 
 pub(super) fn check(files: &[File]) -> Vec<String> {

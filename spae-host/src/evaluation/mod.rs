@@ -1,7 +1,13 @@
 //! How near decoded pictures come to their originals: every picture goes through the encoder, its canonical text and
-//! spae-core, as on a device, and is compared byte for byte with what the encoder saw.
+//! spae-core, as on a device, and is compared with what the encoder saw, byte for byte and by networks.
 
-use std::collections::BTreeSet;
+mod evaluators;
+mod figures;
+mod judging;
+
+pub use evaluators::Evaluators;
+pub use figures::{Evaluation, Evaluator, Layer, LayerUsage, WeightsFile};
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,38 +18,13 @@ use spae_core::model::Model;
 use crate::config::Image;
 use crate::data::{self, Dataset, Sample, Split};
 use crate::drawing;
-use crate::metrics::{Mean, WINDOW, psnr, ssim};
+use crate::metrics::{Mean, Usage, WINDOW, psnr, ssim};
 use crate::picture::Picture;
 use crate::tokenizer::{Tokenizer, Tokens, to_pictures};
+use judging::Judging;
 
 /// Pictures that are encoded together.
 const BATCH: usize = 64;
-
-/// The figures of a model on a set.
-#[derive(Clone, Debug, Serialize)]
-pub struct Evaluation {
-    /// Pictures measured.
-    pub images: usize,
-    /// Of the whole pyramid: mean over pictures, in dB.
-    pub psnr: f64,
-    /// Of the whole pyramid: mean over pictures. None for pictures smaller than SSIM's window.
-    pub ssim: Option<f64>,
-    /// Of each prefix of whole layers.
-    pub layers: Vec<Layer>,
-}
-
-/// The figures of the pictures drawn from the first layers up to this one.
-#[derive(Clone, Debug, Serialize)]
-pub struct Layer {
-    /// Words up to here.
-    pub words: usize,
-    /// Mean over pictures, in dB.
-    pub psnr: f64,
-    /// Mean over pictures.
-    pub ssim: Option<f64>,
-    /// Different words that this layer's tokens took over the whole set.
-    pub words_in_use: usize,
-}
 
 /// What the way to the device costs: the model file's pictures beside those of the trained weights, whole pyramid.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -78,44 +59,77 @@ pub fn check_pair(tokenizer: &Tokenizer, model: &Model<'_>, name: &str) -> Resul
     Ok(())
 }
 
-/// Measures the first `limit` pictures of `dataset`. `progress` hears how many are done.
+/// Measures the first `limit` pictures of `dataset`, by `evaluators` too. `progress` hears how many are done.
 ///
 /// # Errors
-/// If a picture does not read, or tokenizer and model do not belong together.
+/// If a picture does not read or is too small for an evaluator, or tokenizer and model do not belong together.
 pub fn evaluate(
     tokenizer: &Tokenizer,
     model: &Model<'_>,
     dataset: &Dataset,
     limit: usize,
+    evaluators: &Evaluators,
     mut progress: impl FnMut(usize),
 ) -> Result<Evaluation> {
     let pyramid = model.pyramid();
-    let mut figures = vec![Figures::default(); pyramid.layers().len()];
+    let vocabulary = model.lexicon().len() as usize;
+    let mut figures = vec![Figures::new(vocabulary); pyramid.layers().len()];
     let count = dataset.len().min(limit);
+    let mut judging = Judging::new(evaluators, count, figures.len())?;
     for start in (0..count).step_by(BATCH) {
         let (samples, tokens) = encode(tokenizer, dataset, start..(start + BATCH).min(count))?;
-        let measured =
-            samples.par_iter().zip(&tokens).map(|(sample, tokens)| measure(tokenizer, model, sample, tokens));
+        let drawn = samples.par_iter().zip(&tokens).map(|(sample, tokens)| draw(tokenizer, model, sample, tokens));
+        let drawn = drawn.collect::<Result<Vec<_>>>()?;
         // Taken in the order of the set, so that the sums do not depend on the threads.
-        for (values, tokens) in measured.collect::<Result<Vec<_>>>()?.into_iter().zip(&tokens) {
-            for ((figures, (psnr, ssim)), ids) in figures.iter_mut().zip(values).zip(tokens) {
-                figures.psnr.add(psnr);
+        for (drawn, tokens) in drawn.iter().zip(&tokens) {
+            for ((figures, (psnr, ssim)), ids) in figures.iter_mut().zip(&drawn.figures).zip(tokens) {
+                figures.psnr.add(*psnr);
                 if let Some(ssim) = ssim {
-                    figures.ssim.add(ssim);
+                    figures.ssim.add(*ssim);
                 }
-                figures.used.extend(ids);
+                figures.usage.add(ids);
             }
+        }
+        if !evaluators.is_empty() {
+            let (originals, layers): (Vec<_>, Vec<_>) = drawn.into_iter().map(|d| (d.original, d.layers)).unzip();
+            judging.add(&originals, &layers)?;
         }
         progress(start + samples.len());
     }
-    let layers = figures.iter().enumerate().map(|(index, figures)| {
+    let (judged, inception_score_of_originals) = judging.finish()?;
+    let image = tokenizer.config.image;
+    let pixels = (image.height * image.width) as f64;
+    let bits_per_word = (vocabulary as f64).log2();
+    let mut coded = 0.0;
+    let layers = figures.iter().zip(judged).enumerate().map(|(index, (figures, judged))| {
         let psnr = figures.psnr.value().context("no picture was measured")?;
         let words = pyramid.tokens_before(index + 1);
-        Ok(Layer { words, psnr, ssim: figures.ssim.value(), words_in_use: figures.used.len() })
+        let usage = LayerUsage::from(&figures.usage);
+        coded += pyramid.layers()[index].area() as f64 * usage.bits_per_word;
+        Ok(Layer {
+            words,
+            psnr,
+            ssim: figures.ssim.value(),
+            lpips: judged.lpips,
+            fid: judged.fid,
+            inception_score: judged.inception_score,
+            fd_darknet: judged.fd_darknet,
+            bits_per_pixel: words as f64 * bits_per_word / pixels,
+            bits_per_pixel_coded: coded / pixels,
+            usage,
+        })
     });
     let layers = layers.collect::<Result<Vec<_>>>()?;
     let full = layers.last().context("a pyramid without layers")?;
-    Ok(Evaluation { images: count, psnr: full.psnr, ssim: full.ssim, layers })
+    Ok(Evaluation {
+        images: count,
+        vocabulary,
+        psnr: full.psnr,
+        ssim: full.ssim,
+        layers,
+        inception_score_of_originals,
+        evaluators: evaluators.describe(count, &image),
+    })
 }
 
 /// Compares `model`'s pictures with those of the weights that it was exported from, on the first `limit` pictures.
@@ -190,11 +204,18 @@ pub fn labelled_encodings(
     Ok((all, labels))
 }
 
-#[derive(Clone, Default)]
+/// Of one number of layers, in the making.
+#[derive(Clone)]
 struct Figures {
     psnr: Mean,
     ssim: Mean,
-    used: BTreeSet<u32>,
+    usage: Usage,
+}
+
+impl Figures {
+    fn new(vocabulary: usize) -> Self {
+        Self { psnr: Mean::default(), ssim: Mean::default(), usage: Usage::new(vocabulary) }
+    }
 }
 
 fn encode(
@@ -208,20 +229,25 @@ fn encode(
     Ok((samples, tokens))
 }
 
-/// PSNR and SSIM of each prefix.
-fn measure(
-    tokenizer: &Tokenizer,
-    model: &Model<'_>,
-    sample: &Sample,
-    tokens: &Tokens,
-) -> Result<Vec<(f64, Option<f64>)>> {
+/// A picture, and what becomes of it.
+struct Drawn {
+    original: Picture,
+    /// From each number of layers.
+    layers: Vec<Picture>,
+    /// PSNR and SSIM of each of these.
+    figures: Vec<(f64, Option<f64>)>,
+}
+
+fn draw(tokenizer: &Tokenizer, model: &Model<'_>, sample: &Sample, tokens: &Tokens) -> Result<Drawn> {
     let original = original(tokenizer, sample)?;
     let large_enough = original.height().min(original.width()) >= WINDOW;
-    let values = drawing::draw_tokens(model, tokens)?.layers.into_iter().map(|picture| {
-        let similarity = if large_enough { Some(ssim(&original, &picture)?) } else { None };
-        Ok((psnr(&original, &picture)?, similarity))
+    let layers = drawing::draw_tokens(model, tokens)?.layers;
+    let figures = layers.iter().map(|picture| {
+        let similarity = if large_enough { Some(ssim(&original, picture)?) } else { None };
+        Ok((psnr(&original, picture)?, similarity))
     });
-    values.collect()
+    let figures = figures.collect::<Result<_>>()?;
+    Ok(Drawn { original, layers, figures })
 }
 
 /// The picture as the encoder sees it.

@@ -1,0 +1,160 @@
+//! The figures of one trained model after each layer: one function, whose every figure becomes a column.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data::Dataset;
+use crate::evaluation::{self, Evaluators};
+use crate::export::{self, RowFormat};
+use crate::metrics::{Mean, WINDOW, psnr, ssim};
+use crate::model_file::ModelFile;
+use crate::picture::Picture;
+use crate::tokenizer::{Tokenizer, Tokens, to_pictures};
+
+/// Pictures that are drawn together.
+const BATCH: usize = 64;
+
+/// The figures of the first layers together.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Row {
+    /// Layers.
+    pub layers: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// By name. One that is not there could not be measured, or means nothing for this model.
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// The figures of `tokenizer` on the first `limit` pictures of `test`, after each layer, those of `evaluators` too.
+///
+/// Every number of [`evaluation::Layer`] is among them, so a new measure there is a new column here.
+///
+/// # Errors
+/// If a picture does not read.
+pub fn columns(tokenizer: &Tokenizer, test: &Dataset, limit: usize, evaluators: &Evaluators) -> Result<Vec<Row>> {
+    let mut rows = match exported(tokenizer) {
+        Some(file) => {
+            let figures = evaluation::evaluate(tokenizer, &file.model()?, test, limit, evaluators, |_| ())?;
+            figures.layers.iter().map(|layer| Ok(numbers(&serde_json::to_value(layer)?))).collect::<Result<Vec<_>>>()?
+        }
+        None => by_networks(tokenizer, test, limit)?,
+    };
+    if tokenizer.config.codebook.mode.words_carry_meaning()
+        && let Some(similarity) = similarity(tokenizer, test, limit)?
+    {
+        for (figures, value) in rows.iter_mut().zip(similarity) {
+            figures.insert("similarity".to_owned(), value);
+        }
+    }
+    let pyramid = tokenizer.config.geometry()?;
+    let row = |(index, mut figures): (usize, BTreeMap<String, f64>)| {
+        // They stand in the first column.
+        figures.remove("words");
+        Row { layers: index + 1, tokens: pyramid.tokens_before(index + 1), figures }
+    };
+    Ok(rows.into_iter().enumerate().map(row).collect())
+}
+
+/// The model file, for a model that a device can compute.
+fn exported(tokenizer: &Tokenizer) -> Option<ModelFile> {
+    let bytes = export::export(tokenizer, RowFormat::F16, "").ok()?;
+    ModelFile::new(tokenizer.origin.clone(), bytes).ok()
+}
+
+/// The numbers of a JSON object by name; of a number with its spread the mean.
+fn numbers(value: &Value) -> BTreeMap<String, f64> {
+    let Value::Object(members) = value else { return BTreeMap::new() };
+    let number = |(name, value): (&String, &Value)| {
+        let number = value.as_f64().or_else(|| value.get("mean")?.as_f64())?;
+        Some((name.clone(), number))
+    };
+    members.iter().filter_map(number).collect()
+}
+
+/// For models that no device computes: what the networks themselves draw.
+fn by_networks(tokenizer: &Tokenizer, test: &Dataset, limit: usize) -> Result<Vec<BTreeMap<String, f64>>> {
+    let image = tokenizer.config.image;
+    let layers = tokenizer.config.pyramid.len();
+    let encodings = evaluation::encodings(tokenizer, test, limit)?;
+    let mut means = vec![(Mean::default(), Mean::default()); layers];
+    let mut used = vec![BTreeSet::new(); layers];
+    for (batch, tokens) in encodings.chunks(BATCH).enumerate() {
+        let original = |index: usize| {
+            let sample = test.sample(batch * BATCH + index)?;
+            Picture::from_planes(image.height, image.width, image.channels, &sample.pixels)
+        };
+        let originals = (0..tokens.len()).map(original).collect::<Result<Vec<_>>>()?;
+        for (layer, (means, used)) in means.iter_mut().zip(&mut used).enumerate() {
+            let drawn = to_pictures(&tokenizer.decode(tokens, layer + 1)?)?;
+            for (original, drawn) in originals.iter().zip(&drawn) {
+                means.0.add(psnr(original, drawn)?);
+                if image.height.min(image.width) >= WINDOW {
+                    means.1.add(ssim(original, drawn)?);
+                }
+            }
+            used.extend(tokens.iter().flat_map(|tokens| &tokens[layer]).copied());
+        }
+    }
+    let figures = means.iter().zip(&used).map(|((psnr, ssim), used)| {
+        let psnr = psnr.value().context("no picture was measured")?;
+        let mut figures = BTreeMap::from([("psnr".to_owned(), psnr), ("words_in_use".to_owned(), used.len() as f64)]);
+        figures.extend(ssim.value().map(|ssim| ("ssim".to_owned(), ssim)));
+        Ok(figures)
+    });
+    figures.collect()
+}
+
+/// How near the words of the first layers are to what their picture shows: the mean over pictures of the mean cosine
+/// between f′_T of a word and that of the caption of the picture's label. Nothing without labels or captions.
+fn similarity(tokenizer: &Tokenizer, test: &Dataset, limit: usize) -> Result<Option<Vec<f64>>> {
+    let Some(features) = &tokenizer.codebook.features else { return Ok(None) };
+    let captions = features.caption.dim(0)?;
+    let encodings = evaluation::encodings(tokenizer, test, limit)?;
+    let mut labels = Vec::with_capacity(encodings.len());
+    for index in 0..encodings.len() {
+        match test.sample(index)?.label {
+            Some(label) if (label as usize) < captions => labels.push(label as usize),
+            _ => return Ok(None),
+        }
+    }
+    let table = features.caption.matmul(&features.text.t()?)?.to_vec2::<f32>()?;
+    Ok(Some(similarities(&table, &encodings, &labels, tokenizer.config.pyramid.len())))
+}
+
+/// As [`similarity`], from the cosines of each caption with each word.
+fn similarities(table: &[Vec<f32>], encodings: &[Tokens], labels: &[usize], layers: usize) -> Vec<f64> {
+    let mut means = vec![Mean::default(); layers];
+    for (tokens, &label) in encodings.iter().zip(labels) {
+        let mut of_picture = Mean::default();
+        for (mean, ids) in means.iter_mut().zip(tokens) {
+            ids.iter().for_each(|&id| of_picture.add(table[label][id as usize].into()));
+            if let Some(value) = of_picture.value() {
+                mean.add(value);
+            }
+        }
+    }
+    means.iter().filter_map(Mean::value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_number_is_a_figure_and_a_mean_stands_for_its_spread() {
+        let value = json!({ "psnr": 20.5, "lpips": null, "score": { "mean": 3.0, "deviation": 0.1 }, "name": "x" });
+        assert_eq!(numbers(&value), BTreeMap::from([("psnr".to_owned(), 20.5), ("score".to_owned(), 3.0)]));
+    }
+
+    #[test]
+    fn words_are_compared_with_their_own_pictures_caption() {
+        let table = [vec![1.0, 0.0, 0.5], vec![0.0, 1.0, 0.25]];
+        let encodings = [vec![vec![0], vec![1, 2]], vec![vec![0], vec![1, 1]]];
+        // Picture 1: 1, then (1 + 0 + 1/2) / 3. Picture 2: 0, then (0 + 1 + 1) / 3.
+        assert_eq!(similarities(&table, &encodings, &[0, 1], 2), [0.5, (0.5 + 2.0 / 3.0) / 2.0]);
+    }
+}

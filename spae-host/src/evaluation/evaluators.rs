@@ -1,0 +1,131 @@
+//! Networks that judge pictures, each from a file of weights that the caller names.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::figures::{Evaluator, WeightsFile};
+use crate::config::Image;
+use crate::metrics::{Backbone, Lpips, WINDOW};
+use crate::networks::{Classifier, Design, Frozen, Inception, Recipe};
+
+/// Rows and columns that Tiny Darknet sees, as in its training.
+pub(super) const DARKNET_SIDE: usize = 224;
+
+/// The networks at hand; none by default.
+#[derive(Debug, Default)]
+pub struct Evaluators {
+    pub(super) lpips: Option<Judge<Lpips>>,
+    pub(super) inception: Option<Judge<Inception>>,
+    pub(super) darknet: Option<Judge<Classifier>>,
+}
+
+/// A network and what it is called.
+#[derive(Debug)]
+pub(super) struct Judge<N> {
+    pub(super) network: N,
+    name: String,
+    files: Vec<WeightsFile>,
+}
+
+impl Evaluators {
+    /// Takes in LPIPS: `weights` of the classifier by torchvision's names, and the linear heads.
+    ///
+    /// # Errors
+    /// If a file does not read or a tensor in it is missing or of another shape.
+    pub fn set_lpips(&mut self, backbone: Backbone, weights: &Path, heads: &Path) -> Result<()> {
+        let files = [weights, heads].map(read);
+        let [weights, heads] = files;
+        let (weights, heads) = (weights?, heads?);
+        let files = vec![file(&weights), file(&heads)];
+        let name = format!("LPIPS v0.1 on {}", backbone.name());
+        self.lpips = Some(Judge { network: Lpips::new(backbone, weights, heads)?, name, files });
+        Ok(())
+    }
+
+    /// Takes in FID's Inception, for FID and the Inception score.
+    ///
+    /// # Errors
+    /// As for [`set_lpips`](Self::set_lpips).
+    pub fn set_inception(&mut self, weights: &Path, recipe: Recipe) -> Result<()> {
+        let weights = read(weights)?;
+        let files = vec![file(&weights)];
+        let name = match recipe {
+            Recipe::TorchFidelity => "Inception v3 of 2015, prepared as torch-fidelity does",
+            Recipe::PytorchFid => "Inception v3 of 2015, prepared as pytorch-fid does",
+        };
+        self.inception = Some(Judge { network: Inception::new(weights, recipe)?, name: name.to_owned(), files });
+        Ok(())
+    }
+
+    /// Takes in Tiny Darknet, for FD-darknet.
+    ///
+    /// # Errors
+    /// As for [`set_lpips`](Self::set_lpips).
+    pub fn set_darknet(&mut self, weights: &Path) -> Result<()> {
+        let weights = read(weights)?;
+        let files = vec![file(&weights)];
+        let network = Classifier::new(weights, &Design::default())?;
+        let name = format!("Fréchet distance of Tiny Darknet's {} logits; no FID", network.classes());
+        ensure!(network.channels() == 3, "{}: the network takes {} channels, not 3", files[0].path, network.channels());
+        self.darknet = Some(Judge { network, name, files });
+        Ok(())
+    }
+
+    /// Whether no network is there.
+    pub fn is_empty(&self) -> bool {
+        self.lpips.is_none() && self.inception.is_none() && self.darknet.is_none()
+    }
+
+    /// Whether a statistic of whole sets is asked for.
+    pub(super) fn of_sets(&self) -> bool {
+        self.inception.is_some() || self.darknet.is_some()
+    }
+
+    /// Who finds what, on `count` pictures of this size.
+    pub(super) fn describe(&self, count: usize, image: &Image) -> Vec<Evaluator> {
+        let size = format!("{}×{}", image.height, image.width);
+        let own = format!("each picture's original, fitted to {size}");
+        let set = format!("the {count} originals, fitted to {size}");
+        let plain = |figure, name: &str| Evaluator {
+            figures: vec![figure],
+            name: name.to_owned(),
+            reference: own.clone(),
+            resizing: "none".to_owned(),
+            files: Vec::new(),
+        };
+        let mut all = vec![plain("PSNR", "all pixels and channels of a picture, peak 255, at most 100 dB; mean")];
+        if image.height.min(image.width) >= WINDOW {
+            all.push(plain("SSIM", "Wang et al. 2004: 11×11 Gaussian window, channels apart, peak 255; mean"));
+        }
+        let judged = |figures: &[&'static str], name: &str, files: &[WeightsFile], reference: &str, resizing: &str| {
+            let (name, files) = (name.to_owned(), files.to_vec());
+            Evaluator {
+                figures: figures.to_vec(),
+                name,
+                reference: reference.to_owned(),
+                resizing: resizing.to_owned(),
+                files,
+            }
+        };
+        if let Some(judge) = &self.lpips {
+            all.push(judged(&["LPIPS"], &judge.name, &judge.files, &own, "none"));
+        }
+        if let Some(judge) = &self.inception {
+            all.push(judged(&["FID", "IS"], &judge.name, &judge.files, &set, judge.network.resizing()));
+        }
+        if let Some(judge) = &self.darknet {
+            let resizing = format!("bilinear to {DARKNET_SIDE}×{DARKNET_SIDE}");
+            all.push(judged(&["FD-darknet"], &judge.name, &judge.files, &set, &resizing));
+        }
+        all
+    }
+}
+
+fn read(path: &Path) -> Result<Frozen> {
+    Frozen::read(path).with_context(|| format!("weights of an evaluator: {}", path.display()))
+}
+
+fn file(weights: &Frozen) -> WeightsFile {
+    WeightsFile { path: weights.origin().to_owned(), sha256: weights.hash().to_owned() }
+}
