@@ -3,15 +3,16 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::checks::EXAMPLES;
+use crate::checks::{EXAMPLES, WASM};
 use crate::command::{cargo, output};
 use crate::fuzz::TARGETS as FUZZ_TARGETS;
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 19] = [
+const UNITS: [(&str, &[&str]); 20] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
+    ("spae-wasm", &["spae-core"]),
     ("fuzz", &["spae-core", "spae-tests"]),
     ("fuzz-targets", &["fuzz"]),
     ("judge", &["spae-core", "spae-host"]),
@@ -35,7 +36,7 @@ const CORE_MAY_USE: [&str; 6] = ["bytemuck", "defmt", "embedded-graphics", "half
 
 pub(super) fn check() -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    let folders = ["", "firmware", FUZZ_TARGETS].into_iter().chain(EXAMPLES.map(|example| example.folder));
+    let folders = ["", "firmware", FUZZ_TARGETS, WASM].into_iter().chain(EXAMPLES.map(|example| example.folder));
     for folder in folders {
         let metadata = output(cargo(folder, "metadata --format-version 1 --no-deps"))?;
         let metadata: Value = serde_json::from_slice(&metadata).context("what cargo metadata prints")?;
