@@ -6,6 +6,7 @@ use crate::kernel::integer::{Kernel, Portable};
 use crate::model::{Model, words_len};
 use crate::places::Places;
 use crate::pyramid::Shape;
+#[cfg(feature = "float")]
 use crate::saq::RunningAverage;
 
 /// A picture in the making.
@@ -20,8 +21,15 @@ pub struct Canvas<'m, 's> {
 /// The words so far and the decoder's memory, as its arithmetic needs them.
 #[derive(Debug)]
 enum Words<'m, 's> {
-    Float { average: RunningAverage<'m, 's>, scratch: &'s mut [f32] },
-    Integer { places: Places<'m, 's>, scratch: &'s mut [u32] },
+    #[cfg(feature = "float")]
+    Float {
+        average: RunningAverage<'m, 's>,
+        scratch: &'s mut [f32],
+    },
+    Integer {
+        places: Places<'m, 's>,
+        scratch: &'s mut [u32],
+    },
 }
 
 impl<'m, 's> Canvas<'m, 's> {
@@ -47,6 +55,10 @@ impl<'m, 's> Canvas<'m, 's> {
         let (memory, scratch) = scratch.split_at_mut_checked(words_len(pyramid, words, decoder)).ok_or(too_small)?;
         let scratch = scratch.get_mut(..decoder.scratch_len()).ok_or(too_small)?;
         let words = match decoder.arithmetic() {
+            // Such a model is not read.
+            #[cfg(not(feature = "float"))]
+            Arithmetic::Float => return Err(too_small),
+            #[cfg(feature = "float")]
             Arithmetic::Float => {
                 let memory = bytemuck::try_cast_slice_mut(memory).map_err(|_| too_small)?;
                 let scratch: &mut [f32] = bytemuck::try_cast_slice_mut(scratch).map_err(|_| too_small)?;
@@ -70,6 +82,7 @@ impl<'m, 's> Canvas<'m, 's> {
     /// Forgets all tokens.
     pub fn clear(&mut self) {
         match &mut self.words {
+            #[cfg(feature = "float")]
             Words::Float { average, .. } => average.clear(),
             Words::Integer { places, .. } => places.clear(),
         }
@@ -83,6 +96,7 @@ impl<'m, 's> Canvas<'m, 's> {
             return;
         }
         match &mut self.words {
+            #[cfg(feature = "float")]
             Words::Float { average, .. } => {
                 if let Some(at) = self.model.pyramid().position(layer, index) {
                     average.add(at, |visit| self.model.codebook().for_each(id, visit));
@@ -131,12 +145,14 @@ impl<'m, 's> Canvas<'m, 's> {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn observed<W: Weight>(
         &mut self,
+        #[cfg_attr(not(feature = "float"), expect(unused_variables, reason = "integers have weights of their own"))]
         weights: &[W],
         observe: impl FnMut(usize, u16, Values<'_>),
         visit: impl FnMut(u16, PixelRow<'_>),
     ) {
         let (decoder, complete) = (self.model.decoder(), self.layers_complete);
         match &mut self.words {
+            #[cfg(feature = "float")]
             Words::Float { average, scratch } => {
                 decoder.float_rows(weights, average, complete, scratch, observe, visit);
             }

@@ -313,6 +313,8 @@ pub enum FormatError {
     },
     /// An integer decoder's rows are not integers.
     IntegerRows,
+    /// A decoder in f32, which this build has left out.
+    FloatLeftOut,
     /// The provenance is not UTF-8.
     ProvenanceNotUtf8 {
         /// Offset in the section.
@@ -395,6 +397,9 @@ impl Display for FormatError {
             }
             Self::Arithmetic { got } => write!(f, "arithmetic {got} is unknown; 0 is f32 and 1 is integers"),
             Self::IntegerRows => f.write_str("a decoder that computes in integers needs codebook rows in int8 or int4"),
+            Self::FloatLeftOut => {
+                f.write_str("the decoder computes in f32, and spae-core was built without its feature `float`")
+            }
             Self::ProvenanceNotUtf8 { at } => write!(f, "the provenance is not UTF-8 at byte {at}"),
             Self::RowCount { words, rows } => write!(f, "{words} words, but {rows} codebook rows"),
             Self::InputWidth { decoder, codebook } => {

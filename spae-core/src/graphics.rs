@@ -10,6 +10,7 @@ use embedded_graphics::prelude::{DrawTarget, OriginDimensions, PixelColor, Point
 use embedded_graphics::primitives::Rectangle;
 
 use crate::canvas::Canvas;
+use crate::decoder::PixelRow;
 
 /// The picture on a canvas, in any colour that grey and RGB convert into. It is decoded as it is drawn, row by row,
 /// each row with one `fill_contiguous`; no frame buffer is needed.
@@ -39,6 +40,29 @@ impl<C> OriginDimensions for Picture<'_, '_, '_, C> {
     }
 }
 
+/// Draws row `y` as `scale` rows. Not inlined: its stack is free again while rows are decoded.
+#[inline(never)]
+fn draw_row<D: DrawTarget<Color: From<Gray8> + From<Rgb888>>>(
+    target: &mut D,
+    scale: u16,
+    y: u16,
+    row: PixelRow<'_>,
+) -> Result<(), D::Error> {
+    let width = row.channel(0).len();
+    let area = Rectangle::new(
+        Point::new(0, i32::from(y) * i32::from(scale)),
+        Size::new(width as u32 * u32::from(scale), scale.into()),
+    );
+    let [red, green, blue] = if row.channels() == 3 { [0, 1, 2] } else { [0; 3] };
+    let pixels = || {
+        let colours = row.channel(red).zip(row.channel(green)).zip(row.channel(blue)).map(|((r, g), b)| {
+            if row.channels() == 3 { D::Color::from(Rgb888::new(r, g, b)) } else { D::Color::from(Gray8::new(r)) }
+        });
+        colours.flat_map(|colour| core::iter::repeat_n(colour, scale.into()))
+    };
+    target.fill_contiguous(&area, (0..scale).flat_map(|_| pixels()))
+}
+
 impl<C: PixelColor + From<Gray8> + From<Rgb888>> ImageDrawable for Picture<'_, '_, '_, C> {
     type Color = C;
 
@@ -47,20 +71,8 @@ impl<C: PixelColor + From<Gray8> + From<Rgb888>> ImageDrawable for Picture<'_, '
         let scale = self.scale;
         let mut result = Ok(());
         canvas.rows(|y, row| {
-            let width = row.channel(0).len();
-            let area = Rectangle::new(
-                Point::new(0, i32::from(y) * i32::from(scale)),
-                Size::new(width as u32 * u32::from(scale), scale.into()),
-            );
-            let [red, green, blue] = if row.channels() == 3 { [0, 1, 2] } else { [0; 3] };
-            let pixels = || {
-                let colours = row.channel(red).zip(row.channel(green)).zip(row.channel(blue)).map(|((r, g), b)| {
-                    if row.channels() == 3 { C::from(Rgb888::new(r, g, b)) } else { C::from(Gray8::new(r)) }
-                });
-                colours.flat_map(|colour| core::iter::repeat_n(colour, scale.into()))
-            };
             if result.is_ok() {
-                result = target.fill_contiguous(&area, (0..scale).flat_map(|_| pixels()));
+                result = draw_row(target, scale, y, row);
             }
         });
         result

@@ -138,14 +138,19 @@ impl<'a> Lexicon<'a> {
         }
     }
 
-    /// Turns `word`, the predecessor, into the word whose entry starts at `at`; where the next entry starts.
-    fn step(&self, at: usize, first: bool, word: &mut Word) -> Option<usize> {
+    /// The entry that starts at `at`, the `first` of a block or another.
+    fn entry(&self, at: usize, first: bool) -> Option<Entry<'a>> {
         let rest = self.entries.get(at..)?;
         let (shared, lengths) = if first { (0, 1) } else { (usize::from(*rest.first()?), 2) };
-        let suffix_length = usize::from(*rest.get(lengths - 1)?);
-        let suffix = rest.get(lengths..lengths + suffix_length)?;
+        let suffix = rest.get(lengths..lengths + usize::from(*rest.get(lengths - 1)?))?;
+        Some(Entry { shared, suffix, end: at + lengths + suffix.len() })
+    }
+
+    /// Turns `word`, the predecessor, into the word whose entry starts at `at`; where the next entry starts.
+    fn step(&self, at: usize, first: bool, word: &mut Word) -> Option<usize> {
+        let Entry { shared, suffix, end } = self.entry(at, first)?;
         word.replace(shared, suffix)?;
-        Some(at + lengths + suffix_length)
+        Some(end)
     }
 
     /// The number of words V.
@@ -185,14 +190,19 @@ impl<'a> Lexicon<'a> {
     pub fn id(&self, word: &[u8]) -> Option<u32> {
         let block = self.last_block_at_or_below(word)?;
         let mut at = u32_at(self.offsets, block) as usize;
-        let mut candidate = Word::EMPTY;
+        // Bytes that the candidate before, which is less than `word`, has in common with it.
+        let mut common = 0;
         let first = block * BLOCK;
         for id in first..(first + BLOCK).min(self.word_count as usize) {
-            at = self.step(at, id == first, &mut candidate)?;
-            match candidate.as_bytes().cmp(word) {
-                Ordering::Less => {}
-                Ordering::Equal => return Some(id as u32),
-                Ordering::Greater => return None,
+            let Entry { shared, suffix, end } = self.entry(at, id == first)?;
+            at = end;
+            // A candidate that takes over more than those differs from `word` where the one before did.
+            if shared <= common {
+                match compare(suffix, word.get(shared..)?) {
+                    (more, Ordering::Less) => common = shared + more,
+                    (_, Ordering::Equal) => return Some(id as u32),
+                    (_, Ordering::Greater) => return None,
+                }
             }
         }
         None
@@ -203,16 +213,31 @@ impl<'a> Lexicon<'a> {
         let (mut low, mut high) = (0, self.offsets.len() / 4);
         while low < high {
             let middle = low + (high - low) / 2;
-            let start = u32_at(self.offsets, middle) as usize;
-            let (&length, rest) = self.entries.get(start..)?.split_first()?;
-            if rest.get(..usize::from(length))? <= word {
-                low = middle + 1;
-            } else {
+            let head = self.entry(u32_at(self.offsets, middle) as usize, true)?;
+            if compare(head.suffix, word).1 == Ordering::Greater {
                 high = middle;
+            } else {
+                low = middle + 1;
             }
         }
         low.checked_sub(1)
     }
+}
+
+/// A word as it stands in a block.
+struct Entry<'a> {
+    /// Bytes that it takes over from the word before it.
+    shared: usize,
+    /// Those that follow.
+    suffix: &'a [u8],
+    /// Where the next entry starts.
+    end: usize,
+}
+
+/// How many bytes two words have in common at their start, and their order.
+fn compare(a: &[u8], b: &[u8]) -> (usize, Ordering) {
+    let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    (common, a.get(common).cmp(&b.get(common)))
 }
 
 /// Writes the section for `words`, which must be byte-sorted, distinct and obey [`check_word`].

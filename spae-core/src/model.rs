@@ -30,30 +30,61 @@ impl<'a> Model<'a> {
     /// The first thing that is wrong, with what was expected and what was found.
     pub fn read(file: &'a [u8]) -> Result<Self, FormatError> {
         let sections = Sections::read(file)?;
-        let pyramid = read_pyramid(sections.section(Kind::Pyramid))?;
-        let lexicon = Lexicon::read(sections.section(Kind::Lexicon))?;
-        let codebook = Codebook::read(sections.section(Kind::Codebook))?;
+        let mut model = Self::without_stages(&sections)?;
+        model.read_stages(&sections)?;
+        Ok(model)
+    }
+
+    /// As [`read`](Self::read), in `place`: a model takes about a kilobyte, which a small stack need not hold. After an error
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_in(place: &mut Option<Self>, file: &'a [u8]) -> Result<(), FormatError> {
+        *place = None;
+        let sections = Sections::read(file)?;
+        let result = place.insert(Self::without_stages(&sections)?).read_stages(&sections);
+        if result.is_err() {
+            *place = None;
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn without_stages(sections: &Sections<'a>) -> Result<Self, FormatError> {
+        Ok(Self {
+            pyramid: read_pyramid(sections.section(Kind::Pyramid))?,
+            lexicon: Lexicon::read(sections.section(Kind::Lexicon))?,
+            codebook: Codebook::read(sections.section(Kind::Codebook))?,
+            decoder: Decoder::EMPTY,
+            provenance: core::str::from_utf8(sections.section(Kind::Provenance))
+                .map_err(|error| FormatError::ProvenanceNotUtf8 { at: error.valid_up_to() })?,
+            version: sections.version(),
+        })
+    }
+
+    /// Reads the rest, and checks the sections against each other.
+    fn read_stages(&mut self, sections: &Sections<'a>) -> Result<(), FormatError> {
         let weights = sections.section(Kind::Weights);
-        let provenance = core::str::from_utf8(sections.section(Kind::Provenance))
-            .map_err(|error| FormatError::ProvenanceNotUtf8 { at: error.valid_up_to() })?;
-        let (version, decoder) = (sections.version(), Decoder::EMPTY);
-        let mut model = Self { pyramid, lexicon, codebook, decoder, provenance, version };
-        model.decoder.fill(version, pyramid.grid(), sections.section(Kind::Decoder), weights)?;
-        let decoder = &model.decoder;
+        self.decoder.fill(self.version, self.pyramid.grid(), sections.section(Kind::Decoder), weights)?;
+        let Self { lexicon, codebook, decoder, .. } = self;
         if lexicon.len() != codebook.row_count() {
             return Err(FormatError::RowCount { words: lexicon.len(), rows: codebook.row_count() });
         }
         if decoder.input_width() != codebook.width() {
             return Err(FormatError::InputWidth { decoder: decoder.input_width(), codebook: codebook.width() });
         }
+        if decoder.arithmetic() == Arithmetic::Float && !cfg!(feature = "float") {
+            return Err(FormatError::FloatLeftOut);
+        }
         if decoder.arithmetic() == Arithmetic::Integer && codebook.encoding() == RowEncoding::F16 {
             return Err(FormatError::IntegerRows);
         }
-        let (stated, derived) = (sections.scratch_bytes(), model.scratch_len() * size_of::<u32>());
+        let (stated, derived) = (sections.scratch_bytes(), self.scratch_len() * size_of::<u32>());
         if stated as usize != derived {
             return Err(FormatError::ScratchBytes { stated, derived });
         }
-        Ok(model)
+        Ok(())
     }
 
     /// The token pyramid.

@@ -50,17 +50,16 @@ impl<'p, 's> Places<'p, 's> {
     }
 
     /// The words that `at` averages when `complete` layers have arrived: its own, or those of the finest complete
-    /// layer's cell that has any; none where there is none. Hands out how many there are, and the ids.
-    pub fn words(&self, at: Position, complete: usize) -> (usize, [u32; MAX_LAYERS]) {
+    /// layer's cell that has any; none where there is none. Fills in the ids; how many there are.
+    pub fn words(&self, at: Position, complete: usize, ids: &mut [u32; MAX_LAYERS]) -> usize {
         let own = core::iter::once(at);
         let cells = (0..complete).rev().filter_map(|layer| self.pyramid.cell(layer, at));
-        own.chain(cells).map(|at| self.own_words(at)).find(|&(count, _)| count > 0).unwrap_or((0, [0; MAX_LAYERS]))
+        own.chain(cells).map(|at| self.own_words(at, ids)).find(|&count| count > 0).unwrap_or(0)
     }
 
     /// The words at `at` itself, in the order of reading.
-    fn own_words(&self, at: Position) -> (usize, [u32; MAX_LAYERS]) {
-        let (mut count, mut ids) = (0, [0; MAX_LAYERS]);
-        let mut before = 0;
+    fn own_words(&self, at: Position, ids: &mut [u32; MAX_LAYERS]) -> usize {
+        let (mut count, mut before) = (0, 0);
         for (layer, shape) in self.pyramid.layers().iter().enumerate() {
             let id = self.pyramid.index(layer, at).and_then(|index| self.id(before + index));
             if let Some((id, slot)) = id.zip(ids.get_mut(count)) {
@@ -69,15 +68,18 @@ impl<'p, 's> Places<'p, 's> {
             }
             before += shape.area();
         }
-        (count, ids)
+        count
     }
 
     fn id(&self, place: usize) -> Option<u32> {
         let start = place.checked_mul(self.size)?;
-        let stored = self.ids.get(start..)?.get(..self.size)?;
-        let mut bytes = [0; 4];
-        bytes.iter_mut().zip(stored).for_each(|(byte, stored)| *byte = *stored);
-        let none = stored.iter().all(|&byte| byte == u8::MAX);
-        (!none).then_some(u32::from_le_bytes(bytes))
+        let stored = self.ids.get(start..)?;
+        if self.size == size_of::<u16>() {
+            let id = u16::from_le_bytes(*stored.first_chunk()?);
+            (id != u16::MAX).then_some(id.into())
+        } else {
+            let id = u32::from_le_bytes(*stored.first_chunk()?);
+            (id != u32::MAX).then_some(id)
+        }
     }
 }

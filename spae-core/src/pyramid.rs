@@ -154,12 +154,12 @@ impl Pyramid {
 
     /// Which token (row-major) of layer `layer` sits at `at`, if one does: the inverse of [`position`](Self::position).
     pub fn index(&self, layer: usize, at: Position) -> Option<usize> {
-        if self.cell(layer, at)? != at {
-            return None;
-        }
-        let shape = self.layers().get(layer)?;
-        let (r, s) = self.ratios(*shape);
-        Some(usize::from(quotient(at.row, r)) * usize::from(shape.width) + usize::from(quotient(at.column, s)))
+        let shape = *self.layers().get(layer)?;
+        let (r, s) = self.ratios(shape);
+        let (i, j) = (quotient(at.row, r), quotient(at.column, s));
+        let inside = i < shape.height && j < shape.width;
+        let sits = inside && cell_centre(i, r) == at.row && cell_centre(j, s) == at.column;
+        sits.then(|| usize::from(i) * usize::from(shape.width) + usize::from(j))
     }
 
     /// Rows and columns of the grid for one of a layer of `shape`.

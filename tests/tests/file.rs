@@ -75,6 +75,22 @@ fn survives(file: &[u8]) {
 }
 
 #[test]
+fn a_place_for_a_model_holds_it_or_none_after_an_error() {
+    let (sound, mut cut, mut out_of_range) = (integers(), Container::open(&integers()), Container::open(&integers()));
+    cut.sections[section::PYRAMID].pop();
+    // The shift of stage 0, which is read last of all.
+    out_of_range.sections[section::WEIGHTS][1] = 16;
+    let (cut, out_of_range) = (cut.seal(), out_of_range.seal());
+    for damaged in [&cut[..], &out_of_range, &sound[1..]] {
+        let mut place = None;
+        assert_eq!(Model::read_in(&mut place, &sound), Ok(()));
+        assert!(place.is_some_and(|model| model.provenance() == Model::read(&sound).unwrap().provenance()));
+        assert_eq!(Model::read_in(&mut place, damaged), Err(error(damaged)));
+        assert!(place.is_none());
+    }
+}
+
+#[test]
 fn every_fixture_reads_back_as_it_was_written() {
     for fixture in fixtures::all() {
         let file = fixture.file();

@@ -23,7 +23,7 @@ use spae_core::pyramid::Pyramid;
 const HALF: u32 = 64;
 
 /// Rows of the panel that are put together at a time.
-const STRIP: usize = 16;
+const STRIP: usize = 8;
 
 /// Free columns on both sides of the panel, and what is left between them.
 const MARGIN: i32 = 3;
@@ -43,7 +43,8 @@ pub(crate) struct Status {
     pub(crate) unknown: u32,
 }
 
-/// Draws the picture as large as it fits.
+/// Draws the picture as large as it fits. (Neither this nor the panel is inlined: they need the same stack in turn.)
+#[inline(never)]
 pub(crate) fn draw_picture<D: DrawTarget<Color = Gray4>>(
     target: &mut D,
     canvas: &mut Canvas<'_, '_>,
@@ -58,6 +59,7 @@ pub(crate) fn draw_picture<D: DrawTarget<Color = Gray4>>(
 }
 
 /// Draws the panel.
+#[inline(never)]
 pub(crate) fn draw_panel<D: DrawTarget<Color = Gray4>>(
     target: &mut D,
     pyramid: &Pyramid,

@@ -18,23 +18,24 @@ const ENQUIRY: u8 = 0x05;
 const MEASURE: u8 = 0x12;
 const CANCEL: u8 = 0x18;
 
-/// Reads the model in `file` and [serves](serve) `line` with it; says why if it does not read.
+/// Reads the model in `file` into `place` and [serves](serve) `line` with it; says why if it does not read.
 ///
 /// # Errors
 /// If the model does not read, or the line cannot be written to.
-pub fn run<L: Line, D: DrawTarget<Color = Gray4>>(
+pub fn run<'f, L: Line, D: DrawTarget<Color = Gray4>>(
     board: &Board<'_>,
-    file: &[u8],
+    file: &'f [u8],
+    place: &mut Option<Model<'f>>,
     scratch: &mut [u32],
     line: &mut L,
     screen: &mut D,
 ) -> Result {
-    match Model::read(file) {
-        Ok(model) => serve(board, &model, scratch, line, screen),
-        Err(error) => {
-            writeln!(line, "failed {error}")?;
-            Err(core::fmt::Error)
-        }
+    if let Err(error) = Model::read_in(place, file) {
+        writeln!(line, "failed {error}")?;
+    }
+    match place {
+        Some(model) => serve(board, model, scratch, line, screen),
+        None => Err(core::fmt::Error),
     }
 }
 
@@ -54,15 +55,7 @@ pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
         Err(error) => return writeln!(line, "failed {error}"),
     };
     let scratch_bytes = model.scratch_len() * size_of::<u32>();
-    writeln!(
-        line,
-        "board {} format {} words {} places {} picture {} scratch {scratch_bytes}",
-        board.name,
-        model.version(),
-        model.lexicon().len(),
-        model.pyramid().token_count(),
-        model.decoder().picture_shape(),
-    )?;
+    introduce(board, model, scratch_bytes, line)?;
     let mut stream = Stream::new(canvas, UnknownPolicy::Hole);
     let mut session = Session { model, line, screen, text: Text::default() };
     session.greet()?;
@@ -99,6 +92,20 @@ pub fn serve<L: Line, D: DrawTarget<Color = Gray4>>(
         result?;
     }
     Ok(())
+}
+
+/// Says what the board and its model are. (Not inlined: texts are read on top of the caller's stack.)
+#[inline(never)]
+fn introduce(board: &Board<'_>, model: &Model<'_>, scratch_bytes: usize, line: &mut impl Line) -> Result {
+    writeln!(
+        line,
+        "board {} format {} words {} places {} picture {} scratch {scratch_bytes}",
+        board.name,
+        model.version(),
+        model.lexicon().len(),
+        model.pyramid().token_count(),
+        model.decoder().picture_shape(),
+    )
 }
 
 /// What is known of the text so far.
@@ -162,6 +169,7 @@ impl<L: Line, D: DrawTarget<Color = Gray4>> Session<'_, '_, L, D> {
         Ok(())
     }
 
+    #[inline(never)]
     fn end(&mut self, summary: Summary, canvas: &mut Canvas<'_, '_>, memory: Memory, scratch: usize) -> Result {
         if self.text.shown != self.text.places {
             self.show(canvas)?;

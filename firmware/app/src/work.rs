@@ -11,6 +11,7 @@ use crate::board::Clock;
 const SPIN: u32 = 4_000_000;
 
 /// Decodes the picture once more, without a screen, and looks up every word; writes what that takes.
+#[inline(never)]
 pub(crate) fn report(line: &mut impl Write, canvas: &mut Canvas<'_, '_>, clock: &Clock<'_>) -> Result {
     let start = (clock.read)();
     (clock.spin)(SPIN);

@@ -140,7 +140,8 @@ fn pixels_are_reported_on_request_and_for_that_text_alone() {
 fn a_model_that_does_not_read_is_reported() {
     let mut wire = Wire { input: VecDeque::new(), output: String::new(), lost: 0 };
     let memory = || Memory { statics: 0, stack: 0 };
-    let result = run(&board("bench", &memory), &model_file()[1..], &mut [0; 64], &mut wire, &mut Screen(Vec::new()));
+    let (file, board, mut place) = (model_file(), board("bench", &memory), None);
+    let result = run(&board, &file[1..], &mut place, &mut [0; 64], &mut wire, &mut Screen(Vec::new()));
     assert!(result.is_err());
     assert!(wire.output.starts_with("failed starts with "), "{}", wire.output);
 }

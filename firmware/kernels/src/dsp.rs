@@ -5,9 +5,12 @@
 //! does not matter. So `work` holds for each pair of columns, in it for each quad, and in that for each segment four words:
 //! lanes 0, 2 and 1, 3 of the left column, then of the right one.
 
-use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
+mod rounding;
 
-use crate::tile::{Shape, neighbourhood};
+use spae_core::kernel::integer::{Added, CHANNELS, Kernel, MAX_COLUMNS, Portable, Quad, SEGMENTS, Scale, Sums};
+
+use crate::tile::{Shape, neighbourhood, reach};
+use rounding::{round_blocks, round_row};
 
 const PAIRS: usize = MAX_COLUMNS / 2;
 
@@ -28,9 +31,10 @@ impl Kernel for Dsp {
         for (pair, groups) in pairs.enumerate().take(columns.div_ceil(2)) {
             for (groups, row) in groups.chunks_exact_mut(span.max(1)).zip(rows) {
                 let column = |x: usize| row.get(x * step..).and_then(|row| row.get(..span)).unwrap_or(&[]);
-                widen_column::<0>(groups, column(2 * pair));
+                let left = column(2 * pair);
                 // The last tile may have an odd number of columns; what stands there is dropped.
-                widen_column::<2>(groups, column(2 * pair + 1));
+                let right = Some(column(2 * pair + 1)).filter(|right| !right.is_empty()).unwrap_or(left);
+                widen_row(groups.as_flattened_mut(), left, right);
             }
         }
     }
@@ -55,13 +59,77 @@ impl Kernel for Dsp {
             _ => {}
         }
     }
+
+    fn round(
+        &self,
+        sums: &[[i32; MAX_COLUMNS]; CHANNELS],
+        scales: &[Scale],
+        added: Option<Added<'_>>,
+        columns: usize,
+        pitch: usize,
+        out: &mut [u8],
+    ) {
+        let inside = (1..=MAX_COLUMNS).contains(&columns) && reach(out.len(), columns - 1, pitch, scales.len());
+        if added.is_some() || !inside {
+            return Portable.round(sums, scales, added, columns, pitch, out);
+        }
+        for (channel, (scale, sums)) in scales.iter().zip(sums).enumerate() {
+            round_row(sums, *scale, columns, pitch, out.get_mut(channel..).unwrap_or(&mut []));
+        }
+    }
+
+    fn round_blocks(&self, sums: &Sums, scales: &[Scale], columns: usize, pitch: usize, out: [&mut [u8]; 2]) {
+        let [upper, lower] = out;
+        let length = upper.len().min(lower.len());
+        if !(1..=MAX_COLUMNS).contains(&columns) || !reach(length, 2 * columns - 1, pitch, scales.len()) {
+            return Portable.round_blocks(sums, scales, columns, pitch, [upper, lower]);
+        }
+        for (channel, scale) in scales.iter().enumerate().take(CHANNELS) {
+            let rows = [&mut *upper, &mut *lower].map(|row| row.get_mut(channel..).unwrap_or(&mut []));
+            round_blocks(sums, channel, *scale, columns, pitch, rows);
+        }
+    }
 }
 
-/// Spreads out the quads of a column; its words start at `AT` of each group.
+/// Spreads out as many quads of a pair of columns as there are groups, and quads of both.
 #[inline(always)]
-fn widen_column<const AT: usize>(groups: &mut [[[u32; WORDS]; 1]], quads: &[Quad]) {
-    for (group, quad) in groups.iter_mut().zip(quads) {
-        (group[0][AT], group[0][AT + 1]) = (even(quad), odd(quad));
+fn widen_row(groups: &mut [[u32; WORDS]], left: &[Quad], right: &[Quad]) {
+    let quads = groups.len().min(left.len()).min(right.len());
+    if quads == 0 {
+        return;
+    }
+    #[cfg(processor = "armv7em")]
+    {
+        // SAFETY: `quads` is not 0 and at most the length of each slice. The loop reads that many words of `left` and of
+        // `right`, for which LDR allows any alignment, and writes four times as many of `groups`. All registers that are
+        // written are operands.
+        unsafe {
+            core::arch::asm!(
+                "2:",
+                "ldr r9, [{left}], #4",
+                "ldr r11, [{right}], #4",
+                "uxtb16 r8, r9",
+                "uxtb16 r9, r9, ror #8",
+                "uxtb16 r10, r11",
+                "uxtb16 r11, r11, ror #8",
+                "stmia {to}!, {{r8, r9, r10, r11}}",
+                "subs {quads}, {quads}, #1",
+                "bne 2b",
+                left = inout(reg) left.as_ptr() => _,
+                right = inout(reg) right.as_ptr() => _,
+                to = inout(reg) groups.as_mut_ptr() => _,
+                quads = inout(reg) quads => _,
+                out("r8") _,
+                out("r9") _,
+                out("r10") _,
+                out("r11") _,
+                options(nostack),
+            );
+        }
+    }
+    #[cfg(not(processor = "armv7em"))]
+    for (group, (left, right)) in groups.iter_mut().zip(left.iter().zip(right)).take(quads) {
+        *group = [even(left), odd(left), even(right), odd(right)];
     }
 }
 
@@ -88,14 +156,11 @@ fn pairs_mut<const N: usize>(work: &mut [u32], quads: usize) -> impl Iterator<It
 /// The shape has been checked: `weights` is [channels × N × quads], `work` at least [pairs × quads × N × words].
 fn multiply<const N: usize>(weights: &[Quad], channels: usize, quads: usize, work: &[u32], sums: &mut Sums) {
     for (pair, work) in work.chunks_exact((quads * N * WORDS).max(1)).enumerate().take(PAIRS) {
-        let (left, right) = (2 * pair, 2 * pair + 1);
-        for (segment, sums) in sums.iter_mut().enumerate().take(N) {
-            if channels == CHANNELS {
-                let [first, second] = two_channels::<N>(weights, segment, quads, work);
-                [sums[0][left], sums[0][right]] = first;
-                [sums[1][left], sums[1][right]] = second;
-            } else {
-                [sums[0][left], sums[0][right]] = one_channel::<N>(weights, segment, quads, work);
+        if channels == CHANNELS {
+            two_channels::<N>(weights, quads, work, pair, sums);
+        } else {
+            for (segment, sums) in sums.iter_mut().enumerate().take(N) {
+                [sums[0][2 * pair], sums[0][2 * pair + 1]] = one_channel::<N>(weights, segment, quads, work);
             }
         }
     }
@@ -135,48 +200,43 @@ fn subtract(a: u32, b: u32) -> u32 {
     }
 }
 
-/// Sums of segment `segment` of `N` of two channels at a pair of columns, `[channel][column]`. The shape has been checked:
-/// `weights` is [2 × N × quads], `work` at least [quads × N × 4].
+/// Sums of all `N` segments of two channels at pair `pair` of columns. The shape has been checked: `weights` is [2 × N ×
+/// quads], `work` at least [quads × N × 4], and `pair` < [`PAIRS`].
 #[inline(always)]
-fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 2]; 2] {
+fn two_channels<const N: usize>(weights: &[Quad], quads: usize, work: &[u32], pair: usize, sums: &mut Sums) {
     #[cfg(processor = "armv7em")]
     {
-        let (mut a, mut b, mut c, mut d) = (0, 0, 0, 0);
-        // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 4·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
-        // So the row pointers start at elements of `weights`, and the loop reads `quads` words from each, the last ones
-        // being elements (segment + 1)·quads − 1 and (N + segment + 1)·quads − 1. From `work` it reads four words every
-        // 4·N, starting with word 4·segment: the last is 4·N·(quads − 1) + 4·segment + 3. (What the pointer is moved to
-        // behind that is not read.) LDR allows any alignment on both; LDRD, which does not, reads from `work`, whose
-        // elements are aligned to 4 bytes. Nothing is written to memory but the two words pushed, which are popped. All
-        // registers that are written are named as operands, but r6 and r7, which the compiler keeps for itself and which
-        // are as before at the end.
+        // SAFETY: `Shape::new` has found 2·N·quads ≤ weights.len(), 4·N·quads ≤ work.len() and quads ≥ 1. So the row
+        // pointers start at elements 0 and N·quads of `weights`, and for each segment the inner loop reads `quads` words
+        // from each, one behind the other. The outer loop ends when the first pointer has come to where the second one
+        // started: after N segments, and N·quads words of each row. From `work` the inner loop reads, for segment s of
+        // them, four words every 4·N, starting with word 4·s: the last is 4·N·(quads − 1) + 4·s + 3. Then the pointer is
+        // moved back to word 4·(s + 1). (What it is moved to behind the last segment is not read.) LDR allows any
+        // alignment on both; LDRD and STRD, which do not, access `work`, the stack and `sums`, which are aligned to 4
+        // bytes. What is written are words 2·pair, 2·pair + 1, 2·pair + 4 and 2·pair + 5 of the eight of each segment, of
+        // which `sums` has `SEGMENTS` ≥ N, and the nine words pushed, which are popped. All registers that are written are
+        // named as operands, but r6 and r7, which the compiler keeps for itself and which are as before at the end.
         unsafe {
-            let row = weights.as_ptr().add(segment * quads);
+            let second = weights.as_ptr().add(N * quads);
             core::arch::asm!(
+                // Turns of four quads each, of which the first starts so far inside that all have been taken in the end.
+                "rsb r4, r3, #0",
+                "and r4, r4, #3",
+                "adr r9, 2f",
+                "add r4, r9, r4, lsl #6",
+                "add r3, r3, #3",
+                "lsr r3, r3, #2",
                 "push {{r6, r7}}",
-                // An odd number of quads starts in the middle.
-                "lsrs r3, r3, #1",
-                "bcc 2f",
-                "adds r3, #1",
-                "b 3f",
-                "2:",
-                "ldr r10, [r0], #4",
-                "ldr r11, [r1], #4",
-                "ldrd r6, r7, [r2], #8",
-                "sxtb16 r12, r10",
-                "sxtb16 r10, r10, ror #8",
-                "sxtb16 lr, r11",
-                "sxtb16 r11, r11, ror #8",
-                "smlad r4, r12, r6, r4",
-                "smlad r8, lr, r6, r8",
-                "smlad r4, r10, r7, r4",
-                "smlad r8, r11, r7, r8",
-                "ldrd r6, r7, [r2], #{step}",
-                "smlad r5, r12, r6, r5",
-                "smlad r9, lr, r6, r9",
-                "smlad r5, r10, r7, r5",
-                "smlad r9, r11, r7, r9",
+                "push {{r1, r3, r4, r5, r8, r10, r12}}",
                 "3:",
+                "ldrd r3, r10, [sp, #4]",
+                "ldrd r4, r5, [sp, #12]",
+                "ldrd r8, r9, [sp, #12]",
+                "mov pc, r10",
+                ".balign 4",
+                "2:",
+                // 16 instructions of four bytes each.
+                ".rept 4",
                 "ldr r10, [r0], #4",
                 "ldr r11, [r1], #4",
                 "ldrd r6, r7, [r2], #8",
@@ -193,40 +253,56 @@ fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, 
                 "smlad r9, lr, r6, r9",
                 "smlad r5, r10, r7, r5",
                 "smlad r9, r11, r7, r9",
+                ".endr",
                 "subs r3, #1",
                 "bne 2b",
+                "ldr r3, [sp]",
+                "ldrd r10, r12, [sp, #20]",
+                "strd r8, r9, [r10, #16]",
+                "strd r4, r5, [r10], #32",
+                "str r10, [sp, #20]",
+                "sub r2, r2, r12",
+                "cmp r0, r3",
+                "bne 3b",
+                "add sp, #28",
                 "pop {{r6, r7}}",
                 step = const { 4 * WORDS * N - 8 },
-                inout("r0") row => _,
-                inout("r1") row.add(N * quads) => _,
-                inout("r2") work.as_ptr().add(segment * WORDS) => _,
+                inout("r0") weights.as_ptr() => _,
+                inout("r1") second => _,
+                inout("r2") work.as_ptr() => _,
                 inout("r3") quads => _,
-                inout("r4") a,
-                inout("r5") b,
-                inout("r8") c,
-                inout("r9") d,
-                out("r10") _,
+                inout("r10") sums.as_mut_ptr().cast::<i32>().add(2 * pair) => _,
+                inout("r12") 4 * WORDS * (quads * N - 1) => _,
+                // What sums start from.
+                inout("r5") 0 => _,
+                inout("r8") 0 => _,
+                out("r4") _,
+                out("r9") _,
                 out("r11") _,
-                out("r12") _,
                 out("lr") _,
             );
         }
-        [[a, b], [c, d]]
     }
     #[cfg(not(processor = "armv7em"))]
-    {
-        let row = |channel: usize| emulated::<N>(&weights[(channel * N + segment) * quads..][..quads], segment, work);
-        [row(0), row(1)]
+    for (segment, sums) in sums.iter_mut().enumerate().take(N) {
+        for (channel, sums) in sums.iter_mut().enumerate() {
+            let row = &weights[(channel * N + segment) * quads..][..quads];
+            [sums[2 * pair], sums[2 * pair + 1]] = emulated::<N>(row, segment, work);
+        }
     }
 }
 
-/// As [`two_channels`], for a single channel: `weights` is [N × quads].
+/// Sums of segment `segment` of `N` of a single channel at a pair of columns. The shape has been checked: `weights` is [N ×
+/// quads], `work` at least [quads × N × 4].
 #[inline(always)]
 fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 2] {
     #[cfg(processor = "armv7em")]
     {
         let (mut a, mut b) = (0, 0);
-        // SAFETY: as in `two_channels`, with one row of `weights`.
+        // SAFETY: `Shape::new` has found N·quads ≤ weights.len(), 4·N·quads ≤ work.len() and quads ≥ 1; and segment < N.
+        // So the row's pointer starts at an element of `weights`, and the loop reads `quads` words from it, the last one
+        // being element (segment + 1)·quads − 1. Of `work` it reads what `two_channels` does for that segment. Nothing is
+        // written to memory but the two words pushed, which are popped; registers are as there.
         unsafe {
             core::arch::asm!(
                 "push {{r6, r7}}",

@@ -10,11 +10,13 @@
 //! reads and writes only what is left.
 
 mod products;
+mod rounding;
 
-use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
+use spae_core::kernel::integer::{Added, CHANNELS, Kernel, MAX_COLUMNS, Portable, Quad, SEGMENTS, Scale, Sums};
 
-use crate::tile::Shape;
+use crate::tile::{Shape, reach};
 use products::{bytes_of_one, bytes_of_two, lanes_of_one, lanes_of_two};
+use rounding::{round_four, round_four_blocks};
 
 const COLUMNS: usize = MAX_COLUMNS;
 
@@ -102,6 +104,36 @@ impl Kernel for Helium {
                 lanes(weights.as_flattened(), channels, 4 * quads, columns, sums);
             }
             _ => {}
+        }
+    }
+
+    fn round(
+        &self,
+        sums: &[[i32; COLUMNS]; CHANNELS],
+        scales: &[Scale],
+        added: Option<Added<'_>>,
+        columns: usize,
+        pitch: usize,
+        out: &mut [u8],
+    ) {
+        // What is added makes sums of 64 bits, which vectors do not have.
+        if added.is_some() || columns != COLUMNS || !reach(out.len(), COLUMNS - 1, pitch, scales.len()) {
+            return Portable.round(sums, scales, added, columns, pitch, out);
+        }
+        for (channel, (scale, sums)) in scales.iter().zip(sums).enumerate() {
+            round_four(sums, *scale, pitch, out.get_mut(channel..).unwrap_or(&mut []));
+        }
+    }
+
+    fn round_blocks(&self, sums: &Sums, scales: &[Scale], columns: usize, pitch: usize, out: [&mut [u8]; 2]) {
+        let [upper, lower] = out;
+        let length = upper.len().min(lower.len());
+        if columns != COLUMNS || !reach(length, 2 * COLUMNS - 1, pitch, scales.len()) {
+            return Portable.round_blocks(sums, scales, columns, pitch, [upper, lower]);
+        }
+        for (channel, scale) in scales.iter().enumerate().take(CHANNELS) {
+            let rows = [&mut *upper, &mut *lower].map(|row| row.get_mut(channel..).unwrap_or(&mut []));
+            round_four_blocks(sums, channel, *scale, pitch, rows);
         }
     }
 }

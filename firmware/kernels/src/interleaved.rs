@@ -4,20 +4,26 @@
 //! A tile is four columns. `work` holds for each quad, and in it for each segment, four times four 16-bit lanes: for each
 //! of the quad's elements one a column.
 
-use spae_core::kernel::integer::{CHANNELS, MAX_COLUMNS, Quad, SEGMENTS, Sums};
+use core::fmt::Debug;
+
+use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Quad, SEGMENTS, Sums};
 
 use crate::tile::{Shape, neighbourhood};
 
-pub(crate) const COLUMNS: usize = MAX_COLUMNS;
+const COLUMNS: usize = MAX_COLUMNS;
 
 /// Words of a quad of all columns.
 pub(crate) const WORDS: usize = 4 * COLUMNS / 2;
+
+/// A kernel of a processor's loops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interleaved<L>(pub L);
 
 /// The loops over quads, one segment at a time.
 ///
 /// Both are called with the shape checked by [`Shape::new`]: with C channels `weights` is [C × N × quads], `work` at least
 /// [quads × N × [`WORDS`]], `segment` < N and `quads` ≥ 1.
-pub(crate) trait Loops {
+pub(crate) trait Loops: Debug + Sync {
     /// Sums of segment `segment` of `N` of two channels at all columns, `[channel][column]`.
     fn two_channels<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [[i32; 4]; 2];
 
@@ -25,49 +31,52 @@ pub(crate) trait Loops {
     fn one_channel<const N: usize>(weights: &[Quad], segment: usize, quads: usize, work: &[u32]) -> [i32; 4];
 }
 
-/// [`Kernel::widen`](spae_core::kernel::integer::Kernel::widen).
-pub(crate) fn widen(rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-    for (groups, row) in lanes_mut::<1>(work).chunks_exact_mut(span.max(1)).zip(rows) {
+impl<L: Loops> Kernel for Interleaved<L> {
+    fn columns(&self) -> usize {
+        COLUMNS
+    }
+
+    fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
+        for (groups, row) in lanes_mut::<1>(work).chunks_exact_mut(span.max(1)).zip(rows) {
+            for x in 0..columns.min(COLUMNS) {
+                for (group, quad) in groups.iter_mut().zip(row.get(x * step..).unwrap_or(&[])) {
+                    for k in 0..4 {
+                        group[0][k][x] = quad[k].into();
+                    }
+                }
+            }
+        }
+    }
+
+    fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
+        let groups = lanes_mut::<SEGMENTS>(work);
         for x in 0..columns.min(COLUMNS) {
-            for (group, quad) in groups.iter_mut().zip(row.get(x * step..).unwrap_or(&[])) {
+            for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
                 for k in 0..4 {
-                    group[0][k][x] = quad[k].into();
+                    let lane = |quad: &Quad| i16::from(quad[k]);
+                    let mut put = |product: usize, value: i16| group[product][k][x] = value;
+                    let centre = lane(e);
+                    let (left, right) = (lane(d) - centre, lane(f) - centre);
+                    put(3, left);
+                    put(4, centre);
+                    put(5, right);
+                    for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
+                        let r = lane(r);
+                        put(first, lane(corner) - r - left);
+                        put(first + 1, r - centre);
+                        put(first + 2, lane(other) - r - right);
+                    }
                 }
             }
         }
     }
-}
 
-/// [`Kernel::differences`](spae_core::kernel::integer::Kernel::differences).
-pub(crate) fn differences(rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-    let groups = lanes_mut::<SEGMENTS>(work);
-    for x in 0..columns.min(COLUMNS) {
-        for (group, [a, b, c, d, e, f, g, h, i]) in groups.iter_mut().zip(neighbourhood(rows, x, quads)) {
-            for k in 0..4 {
-                let lane = |quad: &Quad| i16::from(quad[k]);
-                let mut put = |product: usize, value: i16| group[product][k][x] = value;
-                let centre = lane(e);
-                let (left, right) = (lane(d) - centre, lane(f) - centre);
-                put(3, left);
-                put(4, centre);
-                put(5, right);
-                for (first, [corner, r, other]) in [(0, [a, b, c]), (6, [g, h, i])] {
-                    let r = lane(r);
-                    put(first, lane(corner) - r - left);
-                    put(first + 1, r - centre);
-                    put(first + 2, lane(other) - r - right);
-                }
-            }
+    fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
+        match Shape::new(weights, channels, segments, work, WORDS) {
+            Some(Shape { segments: 1, quads }) => products::<L, 1>(weights, channels, quads, work, sums),
+            Some(Shape { segments: SEGMENTS, quads }) => products::<L, SEGMENTS>(weights, channels, quads, work, sums),
+            _ => {}
         }
-    }
-}
-
-/// [`Kernel::multiply`](spae_core::kernel::integer::Kernel::multiply).
-pub(crate) fn multiply<L: Loops>(weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-    match Shape::new(weights, channels, segments, work, WORDS) {
-        Some(Shape { segments: 1, quads }) => products::<L, 1>(weights, channels, quads, work, sums),
-        Some(Shape { segments: SEGMENTS, quads }) => products::<L, SEGMENTS>(weights, channels, quads, work, sums),
-        _ => {}
     }
 }
 

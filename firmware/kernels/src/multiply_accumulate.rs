@@ -1,32 +1,16 @@
 //! Armv7-M: one product an instruction, eight sums in registers.
 
-use spae_core::kernel::integer::{Kernel, Quad, Sums};
+use spae_core::kernel::integer::Quad;
 
+use crate::interleaved::Loops;
+#[cfg(processor = "armv7m")]
+use crate::interleaved::WORDS;
 #[cfg(not(processor = "armv7m"))]
 use crate::interleaved::emulated;
-use crate::interleaved::{self, COLUMNS, Loops};
 
 /// Loops for Armv7-M.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MultiplyAccumulate;
-
-impl Kernel for MultiplyAccumulate {
-    fn columns(&self) -> usize {
-        COLUMNS
-    }
-
-    fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-        interleaved::widen(rows, span, step, columns, work);
-    }
-
-    fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        interleaved::differences(rows, quads, columns, work);
-    }
-
-    fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        interleaved::multiply::<Self>(weights, channels, segments, work, sums);
-    }
-}
 
 impl Loops for MultiplyAccumulate {
     #[inline(always)]
@@ -70,10 +54,10 @@ impl Loops for MultiplyAccumulate {
                     "bne 2b",
                     "pop {{r3}}",
                     "pop {{r6, r7}}",
-                    step = const { 4 * interleaved::WORDS * (N - 1) },
+                    step = const { 4 * WORDS * (N - 1) },
                     inout("r0") row => _,
                     inout("r1") row.add(N * quads) => _,
-                    inout("r2") work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    inout("r2") work.as_ptr().add(segment * WORDS) => _,
                     inout("r3") quads => _,
                     inout("r4") a,
                     inout("r5") b,
@@ -118,9 +102,9 @@ impl Loops for MultiplyAccumulate {
                     "add {at}, #{step}",
                     "subs {n}, #1",
                     "bne 2b",
-                    step = const { 4 * interleaved::WORDS * (N - 1) },
+                    step = const { 4 * WORDS * (N - 1) },
                     row = inout(reg) weights.as_ptr().add(segment * quads) => _,
-                    at = inout(reg) work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    at = inout(reg) work.as_ptr().add(segment * WORDS) => _,
                     n = inout(reg) quads => _,
                     a = inout(reg) a,
                     b = inout(reg) b,

@@ -1,32 +1,16 @@
 //! 32-bit RISC-V with multiplication: one product in two instructions, eight sums in registers.
 
-use spae_core::kernel::integer::{Kernel, Quad, Sums};
+use spae_core::kernel::integer::Quad;
 
+use crate::interleaved::Loops;
+#[cfg(processor = "riscv32im")]
+use crate::interleaved::WORDS;
 #[cfg(not(processor = "riscv32im"))]
 use crate::interleaved::emulated;
-use crate::interleaved::{self, COLUMNS, Loops};
 
 /// Loops for RV32IM.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Riscv32;
-
-impl Kernel for Riscv32 {
-    fn columns(&self) -> usize {
-        COLUMNS
-    }
-
-    fn widen(&self, rows: &[&[Quad]], span: usize, step: usize, columns: usize, work: &mut [u32]) {
-        interleaved::widen(rows, span, step, columns, work);
-    }
-
-    fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
-        interleaved::differences(rows, quads, columns, work);
-    }
-
-    fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums) {
-        interleaved::multiply::<Self>(weights, channels, segments, work, sums);
-    }
-}
 
 impl Loops for Riscv32 {
     #[inline(always)]
@@ -87,10 +71,10 @@ impl Loops for Riscv32 {
                     "addi {other}, {other}, 8",
                     "addi {at}, {at}, 2 * {step}",
                     "bne {row}, {end}, 2b",
-                    step = const { 4 * interleaved::WORDS * N },
+                    step = const { 4 * WORDS * N },
                     row = inout(reg) row => _,
                     other = inout(reg) row.add(N * quads) => _,
-                    at = inout(reg) work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    at = inout(reg) work.as_ptr().add(segment * WORDS) => _,
                     end = in(reg) row.add(quads),
                     a = inout(reg) a,
                     b = inout(reg) b,
@@ -148,9 +132,9 @@ impl Loops for Riscv32 {
                     "addi {row}, {row}, 4",
                     "addi {at}, {at}, {step}",
                     "bne {row}, {end}, 2b",
-                    step = const { 4 * interleaved::WORDS * N },
+                    step = const { 4 * WORDS * N },
                     row = inout(reg) row => _,
-                    at = inout(reg) work.as_ptr().add(segment * interleaved::WORDS) => _,
+                    at = inout(reg) work.as_ptr().add(segment * WORDS) => _,
                     end = in(reg) row.add(quads),
                     a = inout(reg) a,
                     b = inout(reg) b,

@@ -24,6 +24,12 @@ impl Shape {
     }
 }
 
+/// Whether bytes 0 to `count` − 1 at each of `steps` + 1 places, `pitch` apart, lie in a slice of `length`.
+#[inline(always)]
+pub(crate) fn reach(length: usize, steps: usize, pitch: usize, count: usize) -> bool {
+    pitch.checked_mul(steps).and_then(|last| last.checked_add(count)).is_some_and(|end| end <= length)
+}
+
 /// The quads of the nine pixels around column `x` of a tile, row by row. `rows`: each pixel after pixel of `quads` quads.
 #[inline(always)]
 pub(crate) fn neighbourhood(rows: [&[Quad]; 3], x: usize, quads: usize) -> impl Iterator<Item = [&Quad; 9]> {

@@ -1,10 +1,10 @@
 //! Every kernel gives the portable one's sums: on a workstation with its inner loop in Rust, everything around it as on
 //! the processor.
 
-use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Portable, Quad, SEGMENTS, Sums, work_len};
-use spae_kernels::{Dsp, Helium, MultiplyAccumulate, Riscv32};
+use spae_core::kernel::integer::{CHANNELS, Kernel, MAX_COLUMNS, Portable, Quad, SEGMENTS, Scale, Sums, work_len};
+use spae_kernels::{Dsp, Helium, Interleaved, MultiplyAccumulate, Riscv32};
 
-const KERNELS: [&dyn Kernel; 4] = [&Dsp, &Helium, &MultiplyAccumulate, &Riscv32];
+const KERNELS: [&dyn Kernel; 4] = [&Dsp, &Helium, &Interleaved(MultiplyAccumulate), &Interleaved(Riscv32)];
 
 /// Numbers of a linear congruential generator (Knuth's MMIX).
 struct Random(u64);
@@ -72,6 +72,36 @@ fn all_kernels_give_the_same_sums_at_every_depth_and_width() {
 }
 
 #[test]
+fn all_kernels_round_alike_at_every_width_and_shift_and_touch_nothing_else() {
+    let mut random = Random(2);
+    for kernel in KERNELS {
+        for (columns, pitch) in (1..=MAX_COLUMNS).flat_map(|columns| [4, 8, 12, 40].map(|pitch| (columns, pitch))) {
+            for shift in 0..16 {
+                let mut number = || i32::from_le_bytes(random.quads(1)[0]);
+                // Small enough that some activations are neither 0 nor 255.
+                let sums = [(); SEGMENTS].map(|()| [(); CHANNELS].map(|()| [(); MAX_COLUMNS].map(|()| number() >> 12)));
+                let scales =
+                    [(); CHANNELS].map(|()| Scale { bias: number() >> 12, shift, multiplier: number() >> shift });
+                let rounded = |kernel: &dyn Kernel, channels: usize| {
+                    let mut out = [(); 3].map(|()| vec![7; 2 * columns * pitch]);
+                    let [one, upper, lower] = &mut out;
+                    kernel.round(&sums[0], &scales[..channels], None, columns, pitch, one);
+                    kernel.round_blocks(&sums, &scales[..channels], columns, pitch, [upper, lower]);
+                    out
+                };
+                for channels in 1..=CHANNELS {
+                    assert_eq!(
+                        rounded(kernel, channels),
+                        rounded(&Portable, channels),
+                        "{kernel:?}: {columns}, {pitch}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn slices_that_are_too_short_are_survived() {
     for kernel in KERNELS {
         for length in 0..20 {
@@ -84,6 +114,9 @@ fn slices_that_are_too_short_are_survived() {
             }
             kernel.widen(&[&quads, &quads], 3, 2, MAX_COLUMNS + 1, &mut work);
             kernel.differences([&quads, &[], &quads], 2, MAX_COLUMNS + 1, &mut work);
+            let (mut upper, mut lower) = (vec![0; length], vec![0; length / 2]);
+            kernel.round(&sums[0], &[Scale::default(); CHANNELS + 1], None, MAX_COLUMNS + 1, 4, &mut upper);
+            kernel.round_blocks(&sums, &[Scale::default(); CHANNELS + 1], MAX_COLUMNS, 4, [&mut upper, &mut lower]);
         }
     }
 }

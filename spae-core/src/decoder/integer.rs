@@ -15,7 +15,7 @@ use crate::codebook::Codebook;
 use crate::error::StageFault;
 use crate::format::u32_at;
 use crate::kernel::Activation;
-use crate::kernel::integer::{self as kernel, CHANNELS, Kernel, MAX_COLUMNS, Quad, Sums};
+use crate::kernel::integer::{self as kernel, Added, CHANNELS, Kernel, MAX_COLUMNS, Quad, Scale, Sums};
 use crate::places::Places;
 use crate::pyramid::{MAX_LAYERS, Position};
 use crate::quant::{addend, requantise};
@@ -81,18 +81,6 @@ impl<'a> Weights<'a> {
             biases: part(2 + channels, channels),
             quads: quads.get(2 + 2 * channels..).unwrap_or(&[]),
         }
-    }
-
-    fn multiplier(&self, channel: usize) -> i32 {
-        self.multipliers.get(channel).map_or(0, |bytes| i32::from_le_bytes(*bytes))
-    }
-
-    fn bias(&self, channel: usize) -> i32 {
-        self.biases.get(channel).map_or(0, |bytes| i32::from_le_bytes(*bytes))
-    }
-
-    fn scale(&self, channel: usize) -> Scale {
-        Scale { bias: self.bias(channel), shift: self.shift, multiplier: self.multiplier(channel) }
     }
 }
 
@@ -163,20 +151,23 @@ impl Decoder<'_> {
             blank.fill([source_weights.zero_point; 4]);
         }
         let tiles = Tiles { kernel, stage, weights, rows, blank, width: usize::from(source.shape.width) };
+        let mut sums: Sums = Default::default();
         if operation == Operation::UpsampleConvolve3x3 {
-            return tiles.upsample(step.row, work, own);
+            return tiles.upsample(step.row, work, &mut sums, own);
         }
         let residual = stage.spec.residual.and_then(|residual| self.stages().get(usize::from(residual)));
-        let residual = residual.map(|earlier| Residual {
-            row: before.get(earlier.ring_range(step.row)).unwrap_or(&[]),
+        let added = residual.map(|earlier| Added {
+            activations: before.get(earlier.ring_range(step.row)).unwrap_or(&[]).as_flattened(),
             zero_point: Weights::of(earlier, self.weights).zero_point,
+            multiplier: weights.residual,
         });
-        tiles.convolve(step.row, residual, work, own);
+        tiles.convolve(step.row, added, work, &mut sums, own);
     }
 }
 
 /// A row of Ẑ plus the grid bias: `(Σ rows · MEAN_STEPS / n)·multiplier + bias·its multiplier`.
 #[allow(clippy::too_many_arguments)]
+#[inline(never)]
 fn input_row(
     stage: &Stage,
     weights: Weights<'_>,
@@ -191,8 +182,9 @@ fn input_row(
     let Some(out) = rings.get_mut(stage.ring_range(row)) else { return };
     let sums: &mut [i32] = bytemuck::try_cast_slice_mut(work).unwrap_or(&mut []);
     let Some(sums) = sums.get_mut(..channels) else { return };
+    let mut ids = [0; MAX_LAYERS];
     for (column, pixel) in (0..stage.shape.width).zip(out.chunks_exact_mut(stage.quads().max(1)).skip(1)) {
-        let (count, ids) = places.words(Position { row, column }, complete);
+        let count = places.words(Position { row, column }, complete, &mut ids);
         sums.fill(0);
         for &id in ids.iter().take(count) {
             codebook.integer_row(id).add_to(sums);
@@ -207,14 +199,6 @@ fn input_row(
             *out = requantise(sum * share, weights.shift, i32::from_le_bytes(*multiplier), addend);
         }
     }
-}
-
-/// The row of an earlier stage that is added.
-#[derive(Clone, Copy)]
-struct Residual<'a> {
-    /// [(width + 2) × quads].
-    row: &'a [Quad],
-    zero_point: u8,
 }
 
 /// A stage's next rows, tile after tile.
@@ -247,23 +231,37 @@ impl<'a> Tiles<'a> {
         })
     }
 
-    /// The weights of the output channels from `first` on, and how many channels they are.
-    fn taps(&self, first: usize) -> (&'a [Quad], usize) {
-        let depth = self.stage.depth();
-        let channels = CHANNELS.min(usize::from(self.stage.spec.channels) - first);
-        let taps = self.weights.quads.get(first * depth..).and_then(|rest| rest.get(..channels * depth));
-        (taps.unwrap_or(&[]), channels)
+    /// Output channels that are summed together: calls `visit` with the first one's number, their weights, how they are
+    /// rounded.
+    #[inline(always)]
+    fn for_channels(&self, mut visit: impl FnMut(usize, &[Quad], &[Scale])) {
+        let Weights { shift, multipliers, biases, quads, .. } = self.weights;
+        let scale = |multiplier: Quad, bias: Quad| Scale {
+            bias: i32::from_le_bytes(bias),
+            shift,
+            multiplier: i32::from_le_bytes(multiplier),
+        };
+        let (multipliers, last_multiplier) = multipliers.as_chunks::<CHANNELS>();
+        let (biases, last_bias) = biases.as_chunks::<CHANNELS>();
+        let taps = quads.chunks_exact((CHANNELS * self.stage.depth()).max(1));
+        let last_taps = taps.remainder();
+        for (index, ((&[m, n], &[b, c]), taps)) in multipliers.iter().zip(biases).zip(taps).enumerate() {
+            visit(CHANNELS * index, taps, &[scale(m, b), scale(n, c)]);
+        }
+        if let (&[multiplier], &[bias]) = (last_multiplier, last_bias) {
+            visit(CHANNELS * multipliers.len(), last_taps, &[scale(multiplier, bias)]);
+        }
     }
 
-    fn channels(&self) -> usize {
-        usize::from(self.stage.spec.channels)
+    /// Bytes from one output pixel to the next.
+    fn pitch(&self) -> usize {
+        self.stage.quads() * size_of::<Quad>()
     }
 
-    /// A convolution's output row.
-    fn convolve(&self, row: u16, residual: Option<Residual<'_>>, work: &mut [u32], own: &mut [Quad]) {
-        let Some(out) = own.get_mut(self.own_range(row)) else { return };
-        let (quads, stride) = (self.stage.input_quads(), self.stage.quads().max(1));
-        let mut sums: Sums = Default::default();
+    /// A convolution's output row, with the row of an earlier stage that is added.
+    fn convolve(&self, row: u16, added: Option<Added<'_>>, work: &mut [u32], sums: &mut Sums, own: &mut [Quad]) {
+        let Some(out) = own.get_mut(self.own_range(row)).map(<[Quad]>::as_flattened_mut) else { return };
+        let (quads, pitch) = (self.stage.input_quads(), self.pitch());
         for (start, columns) in self.spans() {
             let rows = self.window(start, columns);
             if self.stage.spec.operation == Operation::Convolve3x3 {
@@ -272,67 +270,30 @@ impl<'a> Tiles<'a> {
                 let centre = rows[1].get(quads..).unwrap_or(&[]);
                 self.kernel.widen(&[centre], quads, quads, columns, work);
             }
-            let at = (start + 1) * stride;
-            let Some(out) = out.get_mut(at..) else { return };
-            let earlier = residual.map(|residual| residual.row.get(at..).unwrap_or(&[]));
-            for first in (0..self.channels()).step_by(CHANNELS) {
-                let (taps, channels) = self.taps(first);
-                self.kernel.multiply(taps, channels, 1, work, &mut sums);
-                for (channel, sums) in (first..first + channels).zip(&sums[0]) {
-                    let scale = self.weights.scale(channel);
-                    let pixels = out.chunks_exact_mut(stride).zip(sums).take(columns);
-                    match (earlier, residual) {
-                        (Some(earlier), Some(Residual { zero_point, .. })) => {
-                            for ((pixel, sum), earlier) in pixels.zip(earlier.chunks_exact(stride)) {
-                                let value = earlier.as_flattened().get(channel).copied().unwrap_or(zero_point);
-                                let value = i16::from(value) - i16::from(zero_point);
-                                put(pixel, channel, scale.apply(*sum, addend(value, self.weights.residual)));
-                            }
-                        }
-                        _ => pixels.for_each(|(pixel, sum)| put(pixel, channel, scale.apply(*sum, 0))),
-                    }
-                }
-            }
+            self.for_channels(|first, taps, scales| {
+                self.kernel.multiply(taps, scales.len(), 1, work, sums);
+                let at = (start + 1) * pitch + first;
+                let added =
+                    added.map(|added| Added { activations: added.activations.get(at..).unwrap_or(&[]), ..added });
+                let out = out.get_mut(at..).unwrap_or(&mut []);
+                self.kernel.round(&sums[0], scales, added, columns, pitch, out);
+            });
         }
     }
 
     /// An upsampling's output rows `row` and `row + 1`.
-    /// `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b'] + bias` with a' = 2a, b' = 2b for column b of each 2 × 2 block.
-    fn upsample(&self, row: u16, work: &mut [u32], own: &mut [Quad]) {
-        let (quads, stride) = (self.stage.input_quads(), self.stage.quads().max(1));
+    fn upsample(&self, row: u16, work: &mut [u32], sums: &mut Sums, own: &mut [Quad]) {
+        let (quads, pitch) = (self.stage.input_quads(), self.pitch());
         let Ok(out) = own.get_disjoint_mut([self.own_range(row), self.own_range(row + 1)]) else { return };
-        let [mut upper, mut lower] = out.map(|row| row.get_mut(stride..).unwrap_or(&mut []));
-        let mut sums: Sums = Default::default();
+        let [upper, lower] = out.map(<[Quad]>::as_flattened_mut);
         for (start, columns) in self.spans() {
             self.kernel.differences(self.window(start, columns), quads, columns, work);
-            let (Some((above, rest_above)), Some((below, rest_below))) = (
-                core::mem::take(&mut upper).split_at_mut_checked(2 * columns * stride),
-                core::mem::take(&mut lower).split_at_mut_checked(2 * columns * stride),
-            ) else {
-                return;
-            };
-            for first in (0..self.channels()).step_by(CHANNELS) {
-                let (taps, channels) = self.taps(first);
-                self.kernel.multiply(taps, channels, kernel::SEGMENTS, work, &mut sums);
-                for index in 0..channels.min(CHANNELS) {
-                    let channel = first + index;
-                    let scale = self.weights.scale(channel);
-                    let block = (2 * stride).max(1);
-                    let blocks = above.chunks_exact_mut(block).zip(below.chunks_exact_mut(block));
-                    for (x, (above, below)) in blocks.enumerate().take(MAX_COLUMNS) {
-                        let s = |product: usize| sums[product][index][x];
-                        for (row, a) in [(above, 0), (below, 6)] {
-                            let shared = s(4).wrapping_add(s(a + 1));
-                            let Some((left, right)) = row.split_at_mut_checked(stride) else { return };
-                            for (pixel, b) in [(left, 0), (right, 2)] {
-                                let sum = shared.wrapping_add(s(3 + b)).wrapping_add(s(a + b));
-                                put(pixel, channel, scale.apply(sum, 0));
-                            }
-                        }
-                    }
-                }
-            }
-            (upper, lower) = (rest_above, rest_below);
+            self.for_channels(|first, taps, scales| {
+                self.kernel.multiply(taps, scales.len(), kernel::SEGMENTS, work, sums);
+                let at = (2 * start + 1) * pitch + first;
+                let rows = [upper.get_mut(at..).unwrap_or(&mut []), lower.get_mut(at..).unwrap_or(&mut [])];
+                self.kernel.round_blocks(sums, scales, columns, pitch, rows);
+            });
         }
     }
 
@@ -341,28 +302,5 @@ impl<'a> Tiles<'a> {
         let range = self.stage.ring_range(row);
         let start = range.start.saturating_sub(self.stage.ring_start);
         start..start + range.len()
-    }
-}
-
-/// How a channel's sums become activations.
-#[derive(Clone, Copy)]
-struct Scale {
-    bias: i32,
-    shift: u8,
-    multiplier: i32,
-}
-
-impl Scale {
-    #[inline(always)]
-    fn apply(self, sum: i32, addend: i64) -> u8 {
-        requantise(sum.wrapping_add(self.bias), self.shift, self.multiplier, addend)
-    }
-}
-
-/// Writes one channel of a pixel.
-#[inline(always)]
-fn put(pixel: &mut [Quad], channel: usize, value: u8) {
-    if let Some(place) = pixel.as_flattened_mut().get_mut(channel) {
-        *place = value;
     }
 }

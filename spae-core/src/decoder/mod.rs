@@ -10,6 +10,7 @@
 //!
 //! After [`Decoder::read`] has returned, decoding cannot fail.
 
+#[cfg(feature = "float")]
 mod float;
 mod integer;
 mod pixels;
@@ -33,6 +34,7 @@ use crate::kernel::Activation;
 use crate::kernel::integer::{Kernel, Quad};
 use crate::places::Places;
 use crate::pyramid::Shape;
+#[cfg(feature = "float")]
 use crate::saq::RunningAverage;
 use schedule::{Progress, Step};
 
@@ -254,6 +256,7 @@ impl<'a> Decoder<'a> {
     ///
     /// Uses [`scratch_len`](Self::scratch_len) elements of `scratch`, which must be zero at first and may be used again
     /// as they are; with fewer, no row comes.
+    #[cfg(feature = "float")]
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub fn float_rows<W: Weight>(
         &self,

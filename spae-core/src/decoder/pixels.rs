@@ -2,6 +2,7 @@
 
 use super::stage::Stage;
 use crate::kernel::integer::Quad;
+#[cfg(feature = "float")]
 use crate::quant;
 
 /// One row of a picture, as it leaves the decoder.
@@ -16,6 +17,7 @@ pub struct PixelRow<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     /// Planes: [channels × (width + 2)].
+    #[cfg(feature = "float")]
     Float(&'a [f32]),
     /// Pixels: [(width + 2) × quads].
     Integer(&'a [Quad]),
@@ -33,15 +35,21 @@ impl<'a> PixelRow<'a> {
 
     /// One channel's pixels from the left; none of a channel that the picture does not have.
     pub fn channel(&self, channel: usize) -> impl ExactSizeIterator<Item = u8> + use<'a> {
+        #[cfg(feature = "float")]
         let (floats, quads): (&[f32], &[Quad]) = match self.values {
             Values::Float(planes) => (planes.chunks_exact((self.width + 2).max(1)).nth(channel).unwrap_or(&[]), &[]),
             Values::Integer(pixels) => (&[], pixels),
         };
+        #[cfg(not(feature = "float"))]
+        let Values::Integer(quads) = self.values;
         // A grey pixel of integers lies beside three lanes that mean nothing.
         let width = if channel < self.channels { self.width } else { 0 };
-        (0..width).map(move |x| match floats.get(x + 1) {
-            Some(&value) => quant::pixel(value),
-            None => quads.get(x + 1).and_then(|quad| quad.get(channel)).copied().unwrap_or(0),
+        (0..width).map(move |x| {
+            #[cfg(feature = "float")]
+            if let Some(&value) = floats.get(x + 1) {
+                return quant::pixel(value);
+            }
+            quads.get(x + 1).and_then(|quad| quad.get(channel)).copied().unwrap_or(0)
         })
     }
 }

@@ -10,8 +10,8 @@ use crate::pyramid::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Arithmetic {
-    /// f32, from binary16 weights.
-    Float,
+    /// f32, from binary16 weights. (0 is free for "no model", so that memory for one starts as zeros.)
+    Float = 1,
     /// 32-bit integers, from int8 weights and 8-bit activations.
     Integer,
 }

@@ -46,7 +46,10 @@ pub struct IntegerStage<'w> {
 /// Writes the decoder's section.
 pub(crate) fn emit(arithmetic: Arithmetic, specs: &[StageSpec], out: &mut Emitter<'_>) {
     out.u16(specs.len() as u16);
-    out.u16(arithmetic as u16);
+    out.u16(match arithmetic {
+        Arithmetic::Float => 0,
+        Arithmetic::Integer => 1,
+    });
     for spec in specs {
         out.u8(spec.operation as u8);
         out.u8(spec.activation as u8);

@@ -11,6 +11,7 @@
 use core::fmt::Debug;
 
 use super::UPSAMPLE_PRODUCTS;
+use crate::quant::{addend, requantise};
 
 /// Four neighbouring channels of a pixel, or the four weights that multiply them.
 pub type Quad = [u8; 4];
@@ -30,6 +31,28 @@ pub type Sums = [[[i32; MAX_COLUMNS]; CHANNELS]; SEGMENTS];
 /// Words of the memory that a tile is spread out in: `quads` groups of four taps for each column, two lanes a word.
 pub const fn work_len(quads: usize) -> usize {
     MAX_COLUMNS * quads * 2
+}
+
+/// How a channel's sums become activations: see [`requantise`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scale {
+    /// Added to a sum first.
+    pub bias: i32,
+    /// What it is shifted to the left by then: 0 to 15.
+    pub shift: u8,
+    /// What it is multiplied by in the end.
+    pub multiplier: i32,
+}
+
+/// Activations of an earlier stage that are added to a convolution's sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    /// As those that are made lie.
+    pub activations: &'a [u8],
+    /// Which of them stands for 0.
+    pub zero_point: u8,
+    /// See [`addend`].
+    pub multiplier: i32,
 }
 
 /// The inner loops. How values lie in `work` is the kernel's own affair: it alone writes and reads it.
@@ -54,6 +77,26 @@ pub trait Kernel: Debug + Sync {
     /// quads of int8, segment after segment; `work` has as many quads for each column. Columns that were not spread out
     /// give any sums.
     fn multiply(&self, weights: &[Quad], channels: usize, segments: usize, work: &[u32], sums: &mut Sums);
+
+    /// Rounds a convolution's sums, `[channel][column]`, for as many channels as there are `scales`: channel c at column x
+    /// of `columns` becomes byte `x · pitch + c` of `out`.
+    fn round(
+        &self,
+        sums: &[[i32; MAX_COLUMNS]; CHANNELS],
+        scales: &[Scale],
+        added: Option<Added<'_>>,
+        columns: usize,
+        pitch: usize,
+        out: &mut [u8],
+    ) {
+        round(sums, scales, added, columns, pitch, out);
+    }
+
+    /// Rounds an upsampling's sums, four a column: `y_ab = s[1,1] + s[a',1] + s[1,b'] + s[a',b']` with a' = 2a, b' = 2b.
+    /// Output row a of channel c at column x, b of `columns` becomes byte `(2x + b) · pitch + c` of `out[a]`.
+    fn round_blocks(&self, sums: &Sums, scales: &[Scale], columns: usize, pitch: usize, out: [&mut [u8]; 2]) {
+        round_blocks(sums, scales, columns, pitch, out);
+    }
 }
 
 /// The reference: plain loops that compilers turn into vectors where there are any.
@@ -76,31 +119,25 @@ impl Kernel for Portable {
     }
 
     fn differences(&self, rows: [&[Quad]; 3], quads: usize, columns: usize, work: &mut [u32]) {
+        let length = (4 * quads).max(1);
         for (x, column) in columns_mut(work, UPSAMPLE_PRODUCTS * quads).take(columns).enumerate() {
-            let at = |row: usize, shift: usize| {
-                rows[row]
-                    .get((x + shift) * quads..)
-                    .and_then(|pixels| pixels.get(..quads))
-                    .unwrap_or(&[])
-                    .as_flattened()
-            };
-            let centre = at(1, 1);
-            for (product, lanes) in column.chunks_exact_mut((4 * quads).max(1)).enumerate() {
-                let (p, q) = (product / 3, product % 3);
-                match (p, q) {
-                    (1, 1) => lanes.iter_mut().zip(centre).for_each(|(lane, &c)| *lane = i16::from(c)),
-                    (1, _) | (_, 1) => {
-                        let neighbours = at(p, q).iter().zip(centre);
-                        lanes
-                            .iter_mut()
-                            .zip(neighbours)
-                            .for_each(|(lane, (&a, &c))| *lane = i16::from(a) - i16::from(c));
-                    }
-                    _ => {
-                        let corners = at(p, q).iter().zip(at(p, 1)).zip(at(1, q)).zip(centre);
-                        lanes.iter_mut().zip(corners).for_each(|(lane, (((&d, &r), &k), &c))| {
-                            *lane = (i16::from(d) - i16::from(r)) - (i16::from(k) - i16::from(c));
-                        });
+            let pixels = rows.map(|row| [x, x + 1, x + 2].map(|x| pixel(row, x, quads)));
+            let [_, middle @ [_, centre, _], _] = pixels;
+            for (p, (products, row)) in column.chunks_exact_mut(3 * length).zip(pixels).enumerate() {
+                let [_, r, _] = row;
+                for (q, ((lanes, d), k)) in products.chunks_exact_mut(length).zip(row).zip(middle).enumerate() {
+                    let lanes = lanes.iter_mut();
+                    match (p, q) {
+                        (1, 1) => lanes.zip(centre).for_each(|(lane, &c)| *lane = i16::from(c)),
+                        (1, _) | (_, 1) => {
+                            let differences = d.iter().zip(centre).map(|(&d, &c)| i16::from(d) - i16::from(c));
+                            lanes.zip(differences).for_each(|(lane, difference)| *lane = difference);
+                        }
+                        _ => lanes.zip(d.iter().zip(r).zip(k.iter().zip(centre))).for_each(
+                            |(lane, ((&d, &r), (&k, &c)))| {
+                                *lane = (i16::from(d) - i16::from(r)) - (i16::from(k) - i16::from(c));
+                            },
+                        ),
                     }
                 }
             }
@@ -127,6 +164,11 @@ impl Kernel for Portable {
             }
         }
     }
+}
+
+/// The channels of pixel `x` of a row; none if it is not there.
+fn pixel(row: &[Quad], x: usize, quads: usize) -> &[u8] {
+    row.get(x * quads..).and_then(|pixels| pixels.get(..quads)).unwrap_or(&[]).as_flattened()
 }
 
 /// The lanes of each column in turn, `4 · quads` each.
@@ -171,4 +213,67 @@ fn dot_two([v, w]: [&[Quad]; CHANNELS], [a, b, c, d]: [&[[i16; 4]]; MAX_COLUMNS]
         }
     }
     sums
+}
+
+impl Scale {
+    /// An activation of a sum alone.
+    #[inline(always)]
+    fn apply(self, sum: i32) -> u8 {
+        requantise(sum.wrapping_add(self.bias), self.shift, self.multiplier, 0)
+    }
+}
+
+/// [`Kernel::round`].
+#[inline(always)]
+fn round(
+    sums: &[[i32; MAX_COLUMNS]; CHANNELS],
+    scales: &[Scale],
+    added: Option<Added<'_>>,
+    columns: usize,
+    pitch: usize,
+    out: &mut [u8],
+) {
+    for (channel, (&scale, sums)) in scales.iter().zip(sums).enumerate() {
+        let sums = sums.iter().take(columns);
+        let mut at = channel;
+        if let Some(Added { activations, zero_point, multiplier }) = added {
+            let Scale { bias, shift, multiplier: of_sum } = scale;
+            for &sum in sums {
+                let (Some(place), Some(&value)) = (out.get_mut(at), activations.get(at)) else { break };
+                let addend = addend(i16::from(value) - i16::from(zero_point), multiplier);
+                *place = requantise(sum.wrapping_add(bias), shift, of_sum, addend);
+                at = at.wrapping_add(pitch);
+            }
+        } else {
+            for &sum in sums {
+                let Some(place) = out.get_mut(at) else { break };
+                *place = scale.apply(sum);
+                at = at.wrapping_add(pitch);
+            }
+        }
+    }
+}
+
+/// [`Kernel::round_blocks`].
+#[inline(always)]
+fn round_blocks(sums: &Sums, scales: &[Scale], columns: usize, pitch: usize, [upper, lower]: [&mut [u8]; 2]) {
+    let length = upper.len().min(lower.len());
+    let (Some(upper), Some(lower)) = (upper.get_mut(..length), lower.get_mut(..length)) else { return };
+    for (channel, &scale) in (0..CHANNELS).zip(scales) {
+        let mut at = channel;
+        for x in 0..columns.min(MAX_COLUMNS) {
+            let s = |product: usize| sums[product][channel][x];
+            let next = at.wrapping_add(pitch);
+            // Two comparisons serve all four.
+            if at >= length || next >= length {
+                break;
+            }
+            for (row, a) in [(&mut *upper, 0), (&mut *lower, 6)] {
+                let shared = s(4).wrapping_add(s(a + 1));
+                let y = |b: usize| scale.apply(shared.wrapping_add(s(3 + b)).wrapping_add(s(a + b)));
+                (row[at], row[next]) = (y(0), y(2));
+            }
+            at = next.wrapping_add(pitch);
+        }
+    }
 }

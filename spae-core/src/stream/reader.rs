@@ -85,9 +85,12 @@ const PENDING: usize = 24;
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     offset: u32,
-    /// `None` for an unknown word.
-    id: Option<u32>,
+    /// [`UNKNOWN`] for an unknown word: an option would take half as much again.
+    id: u32,
 }
+
+/// No id: there are at most [`MAX_WORDS`](crate::lexicon::MAX_WORDS).
+const UNKNOWN: u32 = u32::MAX;
 
 /// The push parser.
 ///
@@ -132,7 +135,7 @@ impl<'m> Reader<'m> {
             run: [0; RUN_BYTES],
             run_length: 0,
             offset: 0,
-            pending: [Pending { offset: 0, id: None }; PENDING],
+            pending: [Pending { offset: 0, id: UNKNOWN }; PENDING],
             pending_count: 0,
             line_is_open: false,
             fence_runs: 0,
@@ -146,7 +149,17 @@ impl<'m> Reader<'m> {
 
     /// Forgets the text, ready for the next one.
     pub const fn clear(&mut self) {
-        *self = Self::new(self.lexicon, self.pyramid, self.policy);
+        // Field by field, since a new reader takes room on the stack. What is counted as 0 is not read.
+        self.run_length = 0;
+        self.offset = 0;
+        self.pending_count = 0;
+        self.line_is_open = false;
+        self.fence_runs = 0;
+        self.quotes = [0; 2];
+        self.behind_quote = false;
+        self.places = 0;
+        self.summary = Summary { tokens: 0, unknown: 0, surplus: 0, layers_complete: 0 };
+        self.failed = None;
     }
 
     /// What has been met so far.
@@ -211,7 +224,7 @@ impl<'m> Reader<'m> {
         match run.get(..length) {
             Some([]) => Ok(()),
             Some(run) => self.take_run(run, start, on),
-            None => self.word(Pending { offset: start, id: None }, on),
+            None => self.word(Pending { offset: start, id: UNKNOWN }, on),
         }
     }
 
@@ -228,8 +241,8 @@ impl<'m> Reader<'m> {
             let at = |within: usize| start.saturating_add(within as u32);
             match piece {
                 _ if result.is_err() => {}
-                Piece::Word { id, within } => result = self.word(Pending { offset: at(within), id: Some(id) }, on),
-                Piece::Unknown { within } => result = self.word(Pending { offset: at(within), id: None }, on),
+                Piece::Word { id, within } => result = self.word(Pending { offset: at(within), id }, on),
+                Piece::Unknown { within } => result = self.word(Pending { offset: at(within), id: UNKNOWN }, on),
                 Piece::Quote => {
                     let [_, last] = self.quotes;
                     self.quotes = [last, self.pending_count];
@@ -283,8 +296,7 @@ impl<'m> Reader<'m> {
 
     fn release(&mut self, on: &mut impl FnMut(Event)) -> Result<(), UnknownWord> {
         let count = core::mem::take(&mut self.pending_count);
-        let pending = self.pending;
-        pending.iter().take(count).try_for_each(|&word| self.take_in(word, on))
+        (0..count).try_for_each(|at| self.pending.get(at).copied().map_or(Ok(()), |word| self.take_in(word, on)))
     }
 
     /// Gives a word its place.
@@ -298,11 +310,7 @@ impl<'m> Reader<'m> {
             return Ok(());
         };
         match word.id {
-            Some(id) => {
-                self.summary.tokens += 1;
-                on(Event::Token { id, layer, index });
-            }
-            None => {
+            UNKNOWN => {
                 self.summary.unknown = self.summary.unknown.saturating_add(1);
                 on(Event::Unknown { offset: word.offset });
                 match self.policy {
@@ -314,6 +322,10 @@ impl<'m> Reader<'m> {
                     UnknownPolicy::Skip => return Ok(()),
                     UnknownPolicy::Hole => on(Event::Hole { layer, index }),
                 }
+            }
+            id => {
+                self.summary.tokens += 1;
+                on(Event::Token { id, layer, index });
             }
         }
         self.places += 1;

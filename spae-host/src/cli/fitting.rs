@@ -24,7 +24,15 @@ pub(super) fn size(text: &str) -> Result<usize> {
 pub(super) fn device(board: Option<&str>, flash: Option<usize>, ram: Option<usize>) -> Result<Option<Device>> {
     if let Some((flash, ram)) = flash.zip(ram) {
         let name = "this much";
-        return Ok(Some(Device { name, flash, ram, firmware_flash: 0, firmware_ram: 0, instructions: None }));
+        return Ok(Some(Device {
+            name,
+            flash,
+            ram,
+            firmware_flash: 0,
+            firmware_ram: 0,
+            float: (0, 0),
+            instructions: None,
+        }));
     }
     let Some(board) = board else { return Ok(None) };
     let known = DEVICES.iter().find(|device| board.starts_with(device.name)).copied();

@@ -45,7 +45,9 @@ type Seed = (String, Vec<u8>);
 
 fn main() -> std::io::Result<()> {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for (target, seeds) in [("model_file", files()), ("model_unsealed", programs()), ("text_stream", texts())] {
+    let corpus =
+        [("kernels", tiles()), ("model_file", files()), ("model_unsealed", programs()), ("text_stream", texts())];
+    for (target, seeds) in corpus {
         assert!(TARGETS.iter().any(|(name, _)| *name == target), "{target} is a target");
         let folder = corpora.join(target);
         std::fs::create_dir_all(&folder)?;
@@ -88,6 +90,30 @@ fn smallest() -> Fixture {
     fixture.words = vec!["no".into(), "yes".into()];
     fixture.rows = StoredRows::F16(vec![-0.5, 0.5]);
     fixture
+}
+
+/// Tiles, integer models and misfits, as the target for kernels reads them.
+fn tiles() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let corners: Vec<u8> = (0..64).flat_map(|turn| [255, 128, 127, 0, 1, 37 * turn]).collect();
+    for (operation, name) in (0..).zip(["3x3", "1x1", "upsampling"]) {
+        for (quads, columns, channels) in
+            [(1, 4, 2), (2, 4, 1), (3, 3, 2), (4, 4, 2), (6, 1, 1), (10, 2, 2), (20, 4, 2)]
+        {
+            let shape = [0, operation, channels - 1, columns - 1, quads - 1];
+            let name = format!("{name}-{quads}-quads-{columns}-columns-{channels}-channels");
+            seeds.push((name, [&shape[..], &corners].concat()));
+        }
+    }
+    for (number, (name, _)) in (0..).zip(MODELS) {
+        seeds.push((format!("model-{name}"), vec![1, number]));
+    }
+    let largest = Program::new(0, None, 8).edit(Edit::Overwrite, section::WEIGHTS, 4, &[0x7F; 255]);
+    seeds.push(("model-of-the-largest-weights".to_owned(), [&[1], &largest.bytes()[1..]].concat()));
+    for (name, bytes) in [("nothing", &[][..]), ("short", &[3, 4, 5, 6, 1, 2, 1, 9]), ("huge", &[255; 40])] {
+        seeds.push((format!("misfit-{name}"), [&[2][..], bytes].concat()));
+    }
+    seeds
 }
 
 /// Whole model files, sound and damaged.

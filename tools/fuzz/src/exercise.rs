@@ -21,7 +21,7 @@ const MAX_PIXELS: usize = 1 << 15;
 const MAX_WORDS: usize = 1024;
 
 /// What lies in memory before it is lent: nothing may depend on it.
-const DIRT: u32 = u32::MAX;
+pub(crate) const DIRT: u32 = u32::MAX;
 
 /// Reads `file`. If it is a model, asks everything of it and draws with words that `choices` picks.
 ///
@@ -37,14 +37,19 @@ pub fn exercise(file: &[u8], choices: &[u8]) -> (Outcome, Option<FormatError>) {
     };
     check_words(&model);
     check_rows(&model);
-    let decoder = model.decoder();
-    let pixels = decoder.picture_shape().area() * decoder.picture_channels();
-    let work = decoder.multiply_accumulates();
-    if work > MAX_MULTIPLY_ACCUMULATES || pixels > MAX_PIXELS || model.scratch_len() > MAX_SCRATCH {
+    if !is_small(&model) {
         return (Outcome::TooMuchWork, None);
     }
     check_drawing(&model, choices);
     (Outcome::Drawn, None)
+}
+
+/// Whether drawing takes no longer than a fuzzer waits.
+pub(crate) fn is_small(model: &Model<'_>) -> bool {
+    let decoder = model.decoder();
+    let pixels = decoder.picture_shape().area() * decoder.picture_channels();
+    let work = decoder.multiply_accumulates();
+    work <= MAX_MULTIPLY_ACCUMULATES && pixels <= MAX_PIXELS && model.scratch_len() <= MAX_SCRATCH
 }
 
 /// Every word is found under its own id, and no other word is.
@@ -99,7 +104,7 @@ fn check_drawing(model: &Model<'_>, choices: &[u8]) {
 }
 
 /// Puts a word at every place but some, and declares the layers complete as they end.
-fn place_words(canvas: &mut Canvas<'_, '_>, choices: &[u8]) {
+pub(crate) fn place_words(canvas: &mut Canvas<'_, '_>, choices: &[u8]) {
     let model = canvas.model();
     let (pyramid, words) = (model.pyramid(), model.lexicon().len());
     let mut choices = choices.iter().copied().chain([7]).cycle();

@@ -6,6 +6,7 @@
 //! | [`model_file`] | bytes as they are, as a model file |
 //! | [`model_unsealed`] | edits of a small model behind right checksums |
 //! | [`text_stream`] | bytes as text, over a small model |
+//! | [`kernels`] | processors' kernels against the portable one |
 //! | [`models`] | the small models that edits and texts start from |
 //! | [`exercise`] | draws with a model that reads, and holds it to its promises |
 //! | [`input`] | choices out of bytes |
@@ -14,6 +15,7 @@
 
 pub mod exercise;
 pub mod input;
+pub mod kernels;
 pub mod model_file;
 pub mod model_unsealed;
 pub mod models;
@@ -22,11 +24,11 @@ pub mod text_stream;
 /// How far an input came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// It was refused with an error.
+    /// It was refused with an error, or there was nothing to compare.
     Refused,
     /// It is sound, but drawing it would take longer than a fuzzer waits.
     TooMuchWork,
-    /// It drew pictures.
+    /// It drew pictures, or sums were compared.
     Drawn,
 }
 
@@ -34,5 +36,9 @@ pub enum Outcome {
 pub type Body = fn(&[u8]) -> Outcome;
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Body); 3] =
-    [("model_file", model_file::run), ("model_unsealed", model_unsealed::run), ("text_stream", text_stream::run)];
+pub const TARGETS: [(&str, Body); 4] = [
+    ("kernels", kernels::run),
+    ("model_file", model_file::run),
+    ("model_unsealed", model_unsealed::run),
+    ("text_stream", text_stream::run),
+];

@@ -76,12 +76,7 @@ pub fn run(bytes: &[u8]) -> Outcome {
         let file = whole(input.rest(), flags & flag::REPAIR != 0);
         return exercise(&file, bytes).0;
     }
-    let container = edited(&mut input, flags);
-    let file = if flags & flag::REPAIR != 0 {
-        repaired(container, flags & flag::STATED_SCRATCH != 0)
-    } else {
-        container.seal()
-    };
+    let file = edits(&mut input, flags);
     let (outcome, error) = exercise(&file, bytes);
     let sealed = !matches!(
         error,
@@ -96,6 +91,16 @@ pub fn run(bytes: &[u8]) -> Outcome {
     );
     assert!(sealed, "the container is right, but {error:?}");
     outcome
+}
+
+/// The file that `bytes`, edits without a first byte, make of a small model: what depends on others is put right.
+pub(crate) fn file(bytes: &[u8]) -> Vec<u8> {
+    edits(&mut Input::new(bytes), flag::REPAIR)
+}
+
+fn edits(input: &mut Input<'_>, flags: u8) -> Vec<u8> {
+    let container = edited(input, flags);
+    if flags & flag::REPAIR != 0 { repaired(container, flags & flag::STATED_SCRATCH != 0) } else { container.seal() }
 }
 
 /// `bytes` with right checksums, padded to a header and a table.

@@ -19,11 +19,18 @@ pub(crate) struct Example {
 pub(crate) const EXAMPLES: [Example; 1] =
     [Example { folder: "firmware/examples/rp2350", target: "thumbv8m.main-none-eabihf" }];
 
+/// spae-core as a WebAssembly module, in a workspace of its own.
+pub(crate) const WASM: &str = "tests/wasm";
+
+/// The compiler's.
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
 /// Formatting, in all workspaces.
 pub(crate) fn fmt() -> Result<()> {
     run(cargo("", "fmt --all --check"))?;
     run(cargo("firmware", "fmt --all --check"))?;
     run(cargo(fuzz::TARGETS, "fmt --all --check"))?;
+    run(cargo(WASM, "fmt --check"))?;
     EXAMPLES.iter().try_for_each(|example| run(cargo(example.folder, "fmt --check")))
 }
 
@@ -49,6 +56,14 @@ pub(crate) fn clippy() -> Result<()> {
     let mut fuzz = cargo(fuzz::TARGETS, "clippy --no-default-features");
     fuzz.arg("--target-dir").arg(root().join("target/fuzz/check")).args(["--", "--deny", "warnings"]);
     run(fuzz)?;
+    match missing_target(WASM_TARGET) {
+        Some(missing) => println!("skipped: {WASM} needs {missing}"),
+        None => {
+            let mut module = cargo(WASM, &format!("clippy --locked --target {WASM_TARGET}"));
+            module.arg("--target-dir").arg(root().join("target/wasm")).args(["--", "--deny", "warnings"]);
+            run(module)?;
+        }
+    }
     for board in BOARDS {
         if let Some(missing) = board.missing_target() {
             println!("skipped: {} needs {missing}", board.name);

@@ -10,14 +10,16 @@ use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
 use spae_app::Board;
+use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
 use crate::oled::Oled;
 
 #[entry]
 fn main() -> ! {
-    // `entry` hands it out once, as `&'static mut`. It never passes through the stack, which could not hold it.
+    // `entry` hands them out once, as `&'static mut`. They never pass through the stack, which could not hold them.
     static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
+    static mut MODEL: Option<Model<'static>> = None;
     clock::start();
     let mut uart = uart::start();
     let mut oled = Oled::start();
@@ -27,7 +29,7 @@ fn main() -> ! {
         memory: &spae_runtime::memory,
         clock: spae_runtime::started_clock(),
     };
-    let served = spae_app::run(&board, spae_model::file(), SCRATCH, &mut uart, &mut oled);
+    let served = spae_app::run(&board, spae_model::file(), MODEL, SCRATCH, &mut uart, &mut oled);
     spae_runtime::exit(served.is_ok())
 }
 

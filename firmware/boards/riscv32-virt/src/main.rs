@@ -11,15 +11,17 @@ use core::panic::PanicInfo;
 use riscv::interrupt::Interrupt;
 use riscv_rt::{core_interrupt, entry};
 use spae_app::{Board, NoScreen};
+use spae_core::model::Model;
 use spae_model::SCRATCH_LEN;
 
 #[entry]
 fn main() -> ! {
-    // It never passes through the stack, which could not hold it.
+    // They never pass through the stack, which could not hold them.
     static mut SCRATCH: [u32; SCRATCH_LEN] = [0; SCRATCH_LEN];
-    let scratch = &raw mut SCRATCH;
+    static mut MODEL: Option<Model<'static>> = None;
+    let (scratch, model) = (&raw mut SCRATCH, &raw mut MODEL);
     // SAFETY: `riscv-rt` calls `main` once, and nothing else can name what it owns.
-    let scratch = unsafe { &mut *scratch };
+    let (scratch, model) = unsafe { (&mut *scratch, &mut *model) };
     let mut uart = uart::start();
     let board = Board {
         name: "riscv32-virt",
@@ -27,7 +29,7 @@ fn main() -> ! {
         memory: &spae_runtime::memory,
         clock: spae_runtime::started_clock(),
     };
-    let served = spae_app::run(&board, spae_model::file(), scratch, &mut uart, &mut NoScreen);
+    let served = spae_app::run(&board, spae_model::file(), model, scratch, &mut uart, &mut NoScreen);
     spae_runtime::exit(served.is_ok())
 }
 

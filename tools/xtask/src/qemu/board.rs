@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, elf};
+use spae_core::decoder::Arithmetic;
+use spae_core::model::Model;
 
 use crate::command::{cargo, root, run};
 
@@ -95,7 +97,11 @@ impl Board {
 
     /// Builds the firmware with `model` inside.
     pub(crate) fn build(&self, model: &Path) -> Result<Program> {
-        let mut command = cargo("firmware", &format!("build --release -p {} --target {}", self.name, self.target));
+        let file = std::fs::read(model).with_context(|| model.display().to_string())?;
+        let is_float = Model::read(&file).is_ok_and(|model| model.decoder().arithmetic() == Arithmetic::Float);
+        let features = if is_float { " --features float" } else { "" };
+        let arguments = format!("build --release -p {} --target {}{features}", self.name, self.target);
+        let mut command = cargo("firmware", &arguments);
         command.env("SPAE_MODEL", model).env("CARGO_TARGET_DIR", root().join("firmware/target"));
         run(command)?;
         let path = root().join("firmware/target").join(self.target).join("release").join(self.name);

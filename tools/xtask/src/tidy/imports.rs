@@ -20,7 +20,7 @@ const CORE: [(&str, &[&str]); 14] = [
     ("model", &["codebook", "decoder", "error", "format", "lexicon", "places", "pyramid", "saq"]),
     ("canvas", &["decoder", "error", "kernel", "model", "places", "pyramid", "saq"]),
     ("stream", &["canvas", "error", "lexicon", "model", "pyramid"]),
-    ("graphics", &["canvas"]),
+    ("graphics", &["canvas", "decoder"]),
 ];
 
 /// What a module of spae-host must not use. Nothing uses `cli`.

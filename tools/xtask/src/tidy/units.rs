@@ -3,16 +3,17 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::checks::EXAMPLES;
+use crate::checks::{EXAMPLES, WASM};
 use crate::command::{cargo, output};
 use crate::fuzz::TARGETS as FUZZ_TARGETS;
 
 /// The project's packages, and those of them that each may use.
-const UNITS: [(&str, &[&str]); 19] = [
+const UNITS: [(&str, &[&str]); 20] = [
     ("spae-core", &[]),
     ("spae-host", &["spae-core"]),
     ("spae-tests", &["spae-core", "spae-host"]),
-    ("fuzz", &["spae-core", "spae-tests"]),
+    ("spae-wasm", &["spae-core"]),
+    ("fuzz", &["spae-core", "spae-kernels", "spae-tests"]),
     ("fuzz-targets", &["fuzz"]),
     ("judge", &["spae-core", "spae-host"]),
     ("peers", &["spae-core", "spae-host"]),
@@ -21,11 +22,11 @@ const UNITS: [(&str, &[&str]); 19] = [
     ("spae-kernels", &["spae-core"]),
     ("spae-model", &["spae-core"]),
     ("spae-runtime", &["spae-app"]),
-    ("spae-mps", &["spae-app", "spae-runtime"]),
+    ("spae-mps", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
     ("lm3s6965evb", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
-    ("mps2-an386", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
-    ("mps2-an500", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
-    ("mps3-an547", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-mps", "spae-runtime"]),
+    ("mps2-an386", &["spae-mps", "spae-runtime"]),
+    ("mps2-an500", &["spae-mps", "spae-runtime"]),
+    ("mps3-an547", &["spae-mps", "spae-runtime"]),
     ("riscv32-virt", &["spae-app", "spae-core", "spae-kernels", "spae-model", "spae-runtime"]),
     ("rp2350", &["spae-app", "spae-core", "spae-kernels", "spae-model"]),
 ];
@@ -35,7 +36,7 @@ const CORE_MAY_USE: [&str; 6] = ["bytemuck", "defmt", "embedded-graphics", "half
 
 pub(super) fn check() -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    let folders = ["", "firmware", FUZZ_TARGETS].into_iter().chain(EXAMPLES.map(|example| example.folder));
+    let folders = ["", "firmware", FUZZ_TARGETS, WASM].into_iter().chain(EXAMPLES.map(|example| example.folder));
     for folder in folders {
         let metadata = output(cargo(folder, "metadata --format-version 1 --no-deps"))?;
         let metadata: Value = serde_json::from_slice(&metadata).context("what cargo metadata prints")?;
