@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use spae_host::codebook::{Codebook, LanguageModel};
-use spae_host::config::{Config, Scorer};
+use spae_host::codebook::Codebook;
+use spae_host::config::Config;
 use spae_host::data::{Dataset, Split};
-use spae_host::semantic::{TextDocument, TextFeatures, image_features, read_names};
+use spae_host::semantic::{TextDocument, TextEncoder, TextFeatures, image_features, read_names};
 
 use super::progress::Progress;
 use super::{UsageError, output};
@@ -31,10 +31,15 @@ enum What {
 /// A file that is there already and was made from the same names, templates and encoder is kept.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  spae features text all-MiniLM-L6-v2 --names labels.tsv -o names.safetensors\n  \
-                        spae features text all-MiniLM-L6-v2 --codebook codebook.safetensors -o words.safetensors")]
+                        spae features text all-MiniLM-L6-v2 --codebook codebook.safetensors -o words.safetensors\n  \
+                        spae features text clip-vit-large-patch14 --codebook codebook.safetensors --templates \
+                        imagenet_templates.json -o words.safetensors")]
 struct Text {
-    /// A Hugging Face style folder with a text encoder.
+    /// A Hugging Face style folder with a text encoder: a BERT, such as a sentence encoder, or a CLIP.
     encoder: PathBuf,
+    /// Of a CLIP whose folder has no tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, a merges.txt or a tokenizer.json.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
     /// The names: a JSON array, a .tsv with a column `name`, or one a line.
     #[arg(long, value_name = "FILE", conflicts_with = "codebook", required_unless_present = "codebook")]
     names: Option<PathBuf>,
@@ -104,15 +109,16 @@ fn text(arguments: &Text) -> Result<()> {
     if let Some(template) = templates.iter().find(|template| !template.contains("{}")) {
         return Err(UsageError(format!("the template \"{template}\" has no {{}} for the name")).into());
     }
-    let model = LanguageModel::open(&arguments.encoder)?;
-    let document = TextDocument { names, templates, source: model.hashes.clone() };
+    let encoder = TextEncoder::open(&arguments.encoder, arguments.attention_heads, arguments.tokenizer.as_deref())?;
+    let document = TextDocument { names, templates, source: encoder.source() };
     let there = TextFeatures::current(&arguments.output, &document);
     let made = there.is_none();
     let features = match there {
         Some(features) => features,
         None => {
-            let encoder = model.sentence_encoder(arguments.attention_heads)?;
-            let features = TextFeatures::build(document, |texts| encoder.encode(texts))?;
+            let progress = Progress::new("templates", document.templates.len(), true);
+            let features = encoder.features(document, |done| progress.done(done))?;
+            drop(progress);
             features.save(&arguments.output)?;
             features
         }
@@ -126,10 +132,7 @@ fn images(arguments: &Images) -> Result<()> {
         return Err(UsageError("--top 0 keeps no class".to_owned()).into());
     }
     let config = Config::load(&arguments.config, &arguments.set)?;
-    let named = match &config.semantic.scorer {
-        Scorer::Classifier { features, .. } => features.as_ref().map(|features| config.path(features)),
-        Scorer::Captions {} => None,
-    };
+    let named = config.semantic.scorer.features().map(|features| config.path(features));
     let output = arguments.output.clone().or(named).context(
         "it is not said where to write to: name a file with -o, or in the configuration's semantic.scorer.features",
     )?;

@@ -6,6 +6,7 @@ mod codebook;
 mod network;
 mod objective;
 mod overrides;
+mod perceptual;
 mod relative;
 mod scorer;
 mod training;
@@ -13,6 +14,7 @@ mod training;
 pub use codebook::{Codebook, Mode, Source};
 pub use network::{Activation, Decoder, DecoderBlock, Encoder, EncoderBlock};
 pub use objective::{Commitment, CommitmentLayers, Loss, Pool, Reconstruction, Semantic};
+pub use perceptual::{Perceptual, PerceptualComparison, PerceptualNetwork};
 pub use scorer::{Design, Scorer};
 pub use training::{Augment, PrefixScheme, Prefixes, Schedule, Train};
 
@@ -133,6 +135,7 @@ impl Config {
         let mut moved = self.clone();
         let mut paths = moved.semantic.scorer.paths_mut();
         paths.push(&mut moved.codebook.file);
+        paths.extend(moved.loss.perceptual.as_mut().map(Perceptual::path_mut));
         paths.extend(moved.codebook.source.as_mut().map(|source| &mut source.folder));
         for path in paths {
             if path.is_relative() {
@@ -241,20 +244,34 @@ mod tests {
         assert_eq!(parse(TINY, &[]).unwrap().semantic.scorer, Scorer::Captions {});
         let table =
             "semantic.scorer={kind='classifier',network='../net.safetensors',names='names.safetensors',side=32}";
-        let config = parse(TINY, &[table]).unwrap();
+        let pools = "semantic.pools=[{threshold=0.9}]";
+        let config = parse(TINY, &[table, pools]).unwrap();
         assert_eq!(config.semantic.scorer.name(), "classifier");
         let text = config.to_toml().unwrap();
         assert_eq!(parse(&text, &[]).unwrap().semantic.scorer, config.semantic.scorer);
         assert!(fault(TINY, &["semantic.scorer=clips"]).contains("captions"));
         assert!(fault(TINY, &["semantic.scorer={kind='classifier',names='x'}"]).contains("network"));
         assert!(fault(TINY, &["semantic.scorer={kind='captions',side=3}"]).contains("side"));
-        assert!(fault(TINY, &[&table.replace("32", "0")]).contains("semantic.scorer.side"));
+        assert!(fault(TINY, &[&table.replace("32", "0"), pools]).contains("semantic.scorer.side"));
+        assert!(fault(TINY, &[table]).contains("semantic.pools[1].margin"));
+    }
+
+    #[test]
+    fn a_perceptual_term_has_a_network_of_a_known_kind() {
+        let set = |network: &str| format!("loss.perceptual={{weight=0.1,network={network}}}");
+        let config = parse(TINY, &[&set("{kind='resnet50',file='r.safetensors'}")]).unwrap();
+        let text = config.to_toml().unwrap();
+        assert_eq!(parse(&text, &[]).unwrap().loss.perceptual, config.loss.perceptual);
+        assert!(config.loss.perceptual.is_some());
+        assert!(fault(TINY, &[&set("{kind='classifier',file='c',features=[]}")]).contains("features is empty"));
+        assert!(fault(TINY, &[&set("{kind='alex',file='c'}")]).contains("alex"));
+        assert!(fault(TINY, &[&set("{kind='resnet50',file='r'}").replace("0.1", "-1")]).contains("weight is -1"));
     }
 
     #[test]
     fn a_configuration_that_moves_names_the_same_files() {
         let table = "semantic.scorer={kind='classifier',network='../net.safetensors',names='/all/names.safetensors'}";
-        let config = parse(TINY, &[table]).unwrap();
+        let config = parse(TINY, &[table, "semantic.pools=[]"]).unwrap();
         let moved = config.moved_to(Path::new("runs/x")).unwrap();
         assert_eq!(moved.folder, Path::new("runs/x"));
         assert_eq!(moved.codebook.file, Path::new("../../folder/codebook.safetensors"));

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::perceptual::Perceptual;
 use super::scorer::{Scorer, word_or_table};
 
 /// The semantic loss (Eqs. 4–7).
@@ -50,7 +51,7 @@ pub struct Pool {
 }
 
 /// The appearance loss (Eq. 8) and the term that W learns from.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Loss {
     /// Picture against picture.
@@ -60,6 +61,9 @@ pub struct Loss {
     /// The words' vectors (through W) towards Z. Projected mode alone.
     #[serde(default)]
     pub pull: f64,
+    /// Picture against picture as a frozen network sees them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
 }
 
 /// The reconstruction term of one image, from the mean squared error of its pixels in [−1, 1].
@@ -117,6 +121,11 @@ impl Semantic {
             let at = format!("semantic.pools[{index}]");
             ensure!((0.0..=1.0).contains(&pool.threshold), "{at}.threshold is {}; Eq. 6 ends at 1", pool.threshold);
             ensure!(pool.margin.is_none_or(f32::is_finite), "{at}.margin must be a number");
+            ensure!(
+                pool.margin.is_none() || matches!(self.scorer, Scorer::Captions {}),
+                "{at}.margin: the scorer {} knows no other captions to lead over",
+                self.scorer.name()
+            );
             ensure!(pool.top != Some(0), "{at}.top is 0, which leaves no word");
         }
         Ok(())
@@ -127,6 +136,7 @@ impl Loss {
     pub(super) fn check(&self) -> Result<()> {
         finite("loss.commitment.weight", self.commitment.weight, 0.0)?;
         finite("loss.pull", self.pull, 0.0)?;
+        self.perceptual.as_ref().map_or(Ok(()), Perceptual::check)?;
         if let Reconstruction::Log { scale, floor } = self.reconstruction {
             finite("loss.reconstruction.scale", scale, f64::MIN_POSITIVE)?;
             finite("loss.reconstruction.floor", floor, f64::MIN_POSITIVE)?;

@@ -34,6 +34,16 @@ pub enum Scorer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         features: Option<PathBuf>,
     },
+    /// CLIP's image features with its text features of the words, as in the paper.
+    Clip {
+        /// A Hugging Face style folder with the model. Not needed where `features` are given.
+        folder: PathBuf,
+        /// Text features of the vocabulary by the same model; from `spae features text`.
+        vocabulary: PathBuf,
+        /// What the model made of the training images; from `spae features images`. Where absent, it runs in each step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        features: Option<PathBuf>,
+    },
 }
 
 /// What a classifier's file of weights does not say; by default, Tiny Darknet's.
@@ -60,6 +70,15 @@ impl Scorer {
         match self {
             Self::Captions {} => "captions",
             Self::Classifier { .. } => "classifier",
+            Self::Clip { .. } => "clip",
+        }
+    }
+
+    /// What the network made of the training images, where a file has it.
+    pub fn features(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Captions {} => None,
+            Self::Classifier { features, .. } | Self::Clip { features, .. } => features.as_ref(),
         }
     }
 
@@ -69,6 +88,9 @@ impl Scorer {
             Self::Captions {} => Vec::new(),
             Self::Classifier { network, names, vocabulary, features, .. } => {
                 [Some(network), Some(names), vocabulary.as_mut(), features.as_mut()].into_iter().flatten().collect()
+            }
+            Self::Clip { folder, vocabulary, features } => {
+                [Some(folder), Some(vocabulary), features.as_mut()].into_iter().flatten().collect()
             }
         }
     }

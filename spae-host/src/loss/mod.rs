@@ -1,16 +1,18 @@
 //! What training minimises, one term a file; every term is one value for each image, `[B]`.
 //!
-//! L = E_I [L_appearance + α·w·L_semantic] (Eq. 9) with L_appearance = reconstruction + β·commitment + pull. Knows
-//! tensors and their shapes; knows no networks and no optimiser.
+//! L = E_I [L_appearance + α·w·L_semantic] (Eq. 9) with L_appearance = reconstruction + β·commitment + λ·perceptual +
+//! pull. Knows tensors and their shapes, and of frozen networks that they have features; no optimiser.
 
 mod balance;
 mod commitment;
+mod perceptual;
 mod pull;
 mod reconstruction;
 mod semantic;
 
 pub use balance::balance;
 pub use commitment::commitment;
+pub use perceptual::{Comparison, Perceptual};
 pub use pull::pull;
 pub use reconstruction::reconstruction;
 pub use semantic::semantic;

@@ -187,6 +187,10 @@ pub struct ClassifierFeatures {
 }
 
 impl Features for ClassifierFeatures {
+    fn channels(&self) -> usize {
+        self.network.channels()
+    }
+
     fn features(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         if !self.logits {
             return self.network.run(images, &self.wanted);

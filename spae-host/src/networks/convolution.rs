@@ -6,11 +6,12 @@ use candle_core::{DType, Device, Tensor};
 use super::Frozen;
 use crate::ops;
 
-/// `weight` [out, in, k, k] and `bias` [out]; padded so that sides are kept.
+/// `weight` [out, in, k, k] and `bias` [out]; padded so that stride 1 keeps the sides.
 #[derive(Debug)]
 pub(super) struct Convolution {
     weight: Tensor,
     bias: Tensor,
+    stride: usize,
 }
 
 impl Convolution {
@@ -42,14 +43,19 @@ impl Convolution {
             Tensor::zeros(outputs, DType::F32, &Device::Cpu)?
         };
         if !weights.has(&format!("{norm}.weight")) {
-            return Ok(Self { weight, bias });
+            return Ok(Self { weight, bias, stride: 1 });
         }
         let mut of_norm = |what: &str| weights.take_shaped(&format!("{norm}.{what}"), &[outputs]);
         let (scale, shift) = (of_norm("weight")?, of_norm("bias")?);
         let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
         let scale = (scale / (variance + epsilon)?.sqrt()?)?;
         let weight = weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?;
-        Ok(Self { weight, bias: ((bias - mean)? * scale)?.add(&shift)? })
+        Ok(Self { weight, bias: ((bias - mean)? * scale)?.add(&shift)?, stride: 1 })
+    }
+
+    /// The same, but every `stride`-th place of each side alone.
+    pub(super) fn with_stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -61,6 +67,6 @@ impl Convolution {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::conv2d(x, &self.weight, Some(&self.bias), 1, self.weight.dims()[2] / 2)?)
+        Ok(ops::conv2d(x, &self.weight, Some(&self.bias), self.stride, self.weight.dims()[2] / 2)?)
     }
 }

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::classes::ClassNetwork;
-use super::{Captions, Classes, ImageDocument, ImageFeatures, Scorer, Seen, TextFeatures};
+use super::{Captions, Classes, ClipScorer, ClipSeen, ImageDocument, ImageFeatures, Scorer, Seen, TextFeatures, clip};
 use crate::codebook::Codebook;
 use crate::config::{Config, Design as DesignKeys, Scorer as Kind};
 use crate::data::{Dataset, to_tensor};
-use crate::networks::{Classifier, Design};
+use crate::networks::{Classifier, Clip, Design};
 use crate::tensor_file::Tensors;
 
 /// Pictures that go through a network together.
@@ -25,83 +25,115 @@ pub fn scorer(config: &Config, codebook: &Codebook, data: &Dataset) -> Result<Op
     if config.semantic.pools.is_empty() {
         return Ok(None);
     }
+    let files = Files { config, codebook };
     Ok(Some(match &config.semantic.scorer {
-        Kind::Captions {} => Box::new(captions(config, codebook)?),
+        Kind::Captions {} => Box::new(files.captions()?),
         Kind::Classifier { network, design, names, vocabulary, side, features } => {
             let names = TextFeatures::load(&config.path(names))?;
-            let text = vocabulary_text(config, codebook, vocabulary.as_deref(), Some(&names))?;
+            let text = files.text_beside(&names, vocabulary.as_deref())?;
             let path = config.path(network);
+            let network = || class_network(&path, design, *side);
             let seen = match features {
-                None => Seen::Network(class_network(&path, design, *side)?),
+                None => Seen::Network(network()?),
                 Some(features) => {
-                    let known =
-                        if path.exists() { Some(class_network(&path, design, *side)?.describe()) } else { None };
+                    let known = if path.exists() { Some(network()?.describe()) } else { None };
                     let stored = ImageFeatures::load(&config.path(features), known.as_deref(), &data.fingerprint()?)?;
                     Seen::stored(&stored, names.document.names.len())?
                 }
             };
             Box::new(Classes::new(seen, &names.rows, &text)?)
         }
+        Kind::Clip { folder, vocabulary, features } => {
+            let text = files.vocabulary(vocabulary)?;
+            let [_, weights] = &text.document.source;
+            let seen = match features {
+                None => {
+                    let clip = Clip::load(&config.path(folder))?;
+                    ensure!(
+                        clip.hash() == weights,
+                        "the text features {} were made by another model than {}; make them with `spae features text`",
+                        config.path(vocabulary).display(),
+                        config.path(folder).display()
+                    );
+                    ClipSeen::Network(Box::new(clip))
+                }
+                Some(features) => {
+                    let network = clip::describe(weights);
+                    let stored = ImageFeatures::load(&config.path(features), Some(&network), &data.fingerprint()?)?;
+                    ClipSeen::stored(&stored)?
+                }
+            };
+            Box::new(ClipScorer::new(seen, &text.rows)?)
+        }
     }))
 }
 
-fn captions(config: &Config, codebook: &Codebook) -> Result<Captions> {
-    let features = codebook.features.as_ref().with_context(|| {
-        format!(
-            "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with captions, \
-             or empty semantic.pools",
-            codebook_path(config).display()
-        )
-    })?;
-    let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
-        [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
-    Captions::new(caption, text, caption_plain, text_plain)
+/// A configuration and the codebook that it names.
+struct Files<'f> {
+    config: &'f Config,
+    codebook: &'f Codebook,
 }
 
-fn codebook_path(config: &Config) -> PathBuf {
-    config.path(&config.codebook.file)
-}
+impl Files<'_> {
+    fn codebook_path(&self) -> PathBuf {
+        self.config.path(&self.config.codebook.file)
+    }
 
-/// f′_T of the vocabulary, [V, F]: of the file, or of the codebook itself. By the encoder of `names`, if there are names.
-fn vocabulary_text(
-    config: &Config,
-    codebook: &Codebook,
-    file: Option<&Path>,
-    names: Option<&TextFeatures>,
-) -> Result<Tensor> {
-    let (text, source, origin) = match (file, &codebook.features) {
-        (Some(file), _) => {
-            let path = config.path(file);
-            let features = TextFeatures::load(&path)?;
-            ensure!(
-                features.document.names == codebook.words(),
-                "{} has the features of other words than the codebook {}; make it with `spae features text --codebook`",
-                path.display(),
-                codebook_path(config).display()
-            );
-            (features.rows, features.document.source, path)
-        }
-        (None, Some(features)) => (features.text.clone(), codebook.document.source.clone(), codebook_path(config)),
-        (None, None) => anyhow::bail!(
-            "the codebook {} has no text features; make them with `spae features text --codebook` and name them in \
-             semantic.scorer.vocabulary",
-            codebook_path(config).display()
-        ),
-    };
-    if let Some(names) = names {
+    fn captions(&self) -> Result<Captions> {
+        let features = self.codebook.features.as_ref().with_context(|| {
+            format!(
+                "the codebook {} has no text features, which semantic.scorer = \"captions\" needs; make it with \
+                 captions, or empty semantic.pools",
+                self.codebook_path().display()
+            )
+        })?;
+        let [caption, text, caption_plain, text_plain]: [&Tensor; 4] =
+            [&features.caption, &features.text, &features.caption_plain, &features.text_plain];
+        Captions::new(caption, text, caption_plain, text_plain)
+    }
+
+    /// The features of the codebook's words in a file.
+    fn vocabulary(&self, file: &Path) -> Result<TextFeatures> {
+        let path = self.config.path(file);
+        let features = TextFeatures::load(&path)?;
+        ensure!(
+            features.document.names == self.codebook.words(),
+            "{} has the features of other words than the codebook {}; make it with `spae features text --codebook`",
+            path.display(),
+            self.codebook_path().display()
+        );
+        Ok(features)
+    }
+
+    /// f′_T of the vocabulary, [V, F], by the encoder of `names`: of the file, or of the codebook itself.
+    fn text_beside(&self, names: &TextFeatures, file: Option<&Path>) -> Result<Tensor> {
+        let (text, source) = match (file, &self.codebook.features) {
+            (Some(file), _) => {
+                let features = self.vocabulary(file)?;
+                (features.rows, features.document.source)
+            }
+            (None, Some(features)) => (features.text.clone(), self.codebook.document.source.clone()),
+            (None, None) => bail!(
+                "the codebook {} has no text features; make them with `spae features text --codebook` and name them in \
+                 semantic.scorer.vocabulary",
+                self.codebook_path().display()
+            ),
+        };
         ensure!(
             names.document.source == source,
-            "the text features in {} and those of the class names come from different encoders",
-            origin.display()
+            "the text features of the vocabulary and those of the class names come from different encoders"
         );
+        Ok(text)
     }
-    Ok(text)
 }
 
 fn class_network(path: &Path, design: &DesignKeys, side: Option<usize>) -> Result<ClassNetwork> {
     let design = Design { pools: design.pools.clone(), slope: design.slope, epsilon: design.epsilon };
     Ok(ClassNetwork { network: Classifier::load(path, &design)?, side })
 }
+
+/// From images [B, channels, height, width] in [−1, 1] to what is kept of them, by name.
+type See = Box<dyn Fn(&Tensor) -> Result<Tensors>>;
 
 /// What the network of `config`'s scorer makes of every picture of `data`; of classes the `top` most probable ones.
 /// `progress` hears how many pictures are done.
@@ -114,19 +146,30 @@ pub fn image_features(
     top: usize,
     mut progress: impl FnMut(usize),
 ) -> Result<ImageFeatures> {
-    let network = match &config.semantic.scorer {
+    let see: See;
+    let network;
+    match &config.semantic.scorer {
         Kind::Captions {} => {
-            anyhow::bail!("semantic.scorer = \"captions\" looks at labels alone; there is nothing to compute")
+            bail!("semantic.scorer = \"captions\" looks at labels alone; there is nothing to compute")
         }
-        Kind::Classifier { network, design, side, .. } => class_network(&config.path(network), design, *side)?,
-    };
-    let document = ImageDocument { network: network.describe(), data: data.fingerprint()?, pictures: data.len() };
+        Kind::Classifier { network: file, design, side, .. } => {
+            let classes = class_network(&config.path(file), design, *side)?;
+            network = classes.describe();
+            see = Box::new(move |images: &Tensor| classes.most_probable(images, top));
+        }
+        Kind::Clip { folder, .. } => {
+            let clip = Clip::load(&config.path(folder))?;
+            network = clip::describe(clip.hash());
+            see = Box::new(move |images: &Tensor| clip::table(&clip, images));
+        }
+    }
+    let document = ImageDocument { network, data: data.fingerprint()?, pictures: data.len() };
     let mut parts: Vec<Tensors> = Vec::new();
     for start in (0..data.len()).step_by(BATCH) {
         let end = data.len().min(start + BATCH);
         let samples = (start..end).into_par_iter().map(|index| data.sample(index)).collect::<Result<Vec<_>>>()?;
         let images = to_tensor(samples.iter().map(|sample| &sample.pixels[..]), &data.image())?;
-        parts.push(network.most_probable(&images, top)?);
+        parts.push(see(&images)?);
         progress(end);
     }
     let mut tensors = Tensors::new();
@@ -135,4 +178,62 @@ pub fn image_features(
         tensors.insert(name, Tensor::cat(&rows, 0)?);
     }
     Ok(ImageFeatures { document, tensors })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codebook;
+    use crate::config::TINY;
+    use crate::semantic::TextDocument;
+    use candle_core::Device;
+    use std::fs;
+
+    /// Features of the codebook's words made by the golden CLIP, and its folder.
+    fn clip_files(folder: &Path, codebook: &Codebook) -> String {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/networks/clip.safetensors");
+        let weights = folder.join("clip/model.safetensors");
+        fs::create_dir(folder.join("clip")).unwrap();
+        fs::copy(golden, weights).unwrap();
+        let stated = r#"{"text_config": {"num_attention_heads": 2}, "vision_config": {"num_attention_heads": 3}}"#;
+        fs::write(folder.join("clip/config.json"), stated).unwrap();
+        let hash = Clip::load(&folder.join("clip")).unwrap().hash().to_owned();
+        let document = TextDocument {
+            names: codebook.words().to_vec(),
+            templates: vec!["{}".to_owned()],
+            source: ["tokenizer".to_owned(), hash],
+        };
+        let rows = Tensor::arange(0f32, 40.0 * 8.0, &Device::Cpu).unwrap().sin().unwrap().reshape((40, 8)).unwrap();
+        TextFeatures::build(document, |_| Ok(rows.clone())).unwrap().save(&folder.join("words.safetensors")).unwrap();
+        "semantic.scorer={kind='clip',folder='clip',vocabulary='words.safetensors'}".to_owned()
+    }
+
+    #[test]
+    fn clip_scores_the_same_from_the_step_and_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let codebook = codebook::tiny(40);
+        let key = clip_files(folder.path(), &codebook);
+        let pools = "semantic.pools=[{threshold=0.9}]".to_owned();
+        let parse =
+            |key: &str| Config::parse(TINY, folder.path().to_owned(), &[key.to_owned(), pools.clone()]).unwrap();
+        for (number, value) in [30u8, 220].into_iter().enumerate() {
+            let picture = image::GrayImage::from_fn(14, 14, |x, y| image::Luma([value ^ (9 * x + 5 * y) as u8]));
+            picture.save(folder.path().join(format!("{number}.png"))).unwrap();
+        }
+        let data = Dataset::open(folder.path(), crate::data::Split::Train, parse(&key).image).unwrap();
+        let batch = crate::data::Sampler::new(std::sync::Arc::new(data), 1, 0, Default::default());
+        let data = batch.dataset();
+        let batch = batch.clone().batch(0, 2).unwrap();
+        let straight = scorer(&parse(&key), &codebook, data).unwrap().unwrap().score(&batch).unwrap();
+        assert_eq!((straight.words, straight.similarity.len()), (40, 80));
+        assert_ne!(straight.similarity[..40], straight.similarity[40..]);
+        image_features(&parse(&key), data, 1, |_| ()).unwrap().save(&folder.path().join("seen.safetensors")).unwrap();
+        let key = key.replace("'}", "',features='seen.safetensors'}");
+        fs::remove_dir_all(folder.path().join("clip")).unwrap();
+        let stored = scorer(&parse(&key), &codebook, data).unwrap().unwrap().score(&batch).unwrap();
+        let apart = |(a, b): (&f32, &f32)| (a - b).abs() > 2e-3;
+        assert!(!straight.similarity.iter().zip(&stored.similarity).any(apart));
+        let error = scorer(&parse(&key), &codebook::tiny(39), data).unwrap_err().to_string();
+        assert!(error.contains("other words"), "{error}");
+    }
 }

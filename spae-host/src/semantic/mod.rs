@@ -1,20 +1,25 @@
 //! Which words mean what an image shows: similarities s′(I, k) and the pools C_l(I) of target words (Eqs. 4 and 6).
 //!
-//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label (`captions`), or what a
-//! classifier takes the image for (`classes`). Knows no quantiser and no loss.
+//! Where similarities come from is a [`Scorer`]'s business: the caption of the image's label (`captions`), what a classifier
+//! takes the image for (`classes`), or an image encoder that shares its space with text (`clip`). Knows no quantiser and no
+//! loss.
 
 mod captions;
 mod choice;
 mod classes;
+mod clip;
 mod image_features;
 mod names;
+mod text_encoder;
 mod text_features;
 
 pub use captions::Captions;
 pub use choice::{image_features, scorer};
 pub use classes::{ClassNetwork, Classes, Seen};
+pub use clip::{ClipScorer, ClipSeen};
 pub use image_features::{ImageDocument, ImageFeatures};
 pub use names::read_names;
+pub use text_encoder::TextEncoder;
 pub use text_features::{TextDocument, TextFeatures};
 
 use anyhow::{Result, ensure};

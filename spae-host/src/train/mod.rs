@@ -9,6 +9,7 @@ mod events;
 mod interrupt;
 mod log;
 mod objective;
+mod perception;
 mod trainer;
 
 use std::fs;

@@ -22,6 +22,7 @@ pub struct Objective<'o> {
     embedding: Tensor,
     quantizer: Quantizer,
     scorer: Option<Box<dyn Scorer>>,
+    perceptual: Option<loss::Perceptual>,
 }
 
 /// The loss and its terms, each the mean over the batch, in the order of their making.
@@ -66,7 +67,12 @@ impl<'o> Objective<'o> {
     /// If the pyramid does not fit.
     pub fn new(config: &'o Config, codebook: &Codebook, model: Model, scorer: Option<Box<dyn Scorer>>) -> Result<Self> {
         let quantizer = Quantizer::new(&config.geometry()?)?;
-        Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer })
+        Ok(Self { config, model, embedding: codebook.embedding.detach(), quantizer, scorer, perceptual: None })
+    }
+
+    /// The same with the perceptual term of Eq. 8.
+    pub fn with_perceptual(self, perceptual: Option<loss::Perceptual>) -> Self {
+        Self { perceptual, ..self }
     }
 
     /// The loss of a batch, and its terms. Random choices are those of step number `step`.
@@ -128,6 +134,11 @@ impl<'o> Objective<'o> {
                 let part = loss::reconstruction(&decoded.narrow(0, images, images)?, &batch.images, kind)?;
                 terms.add("reconstruction", &whole)?;
                 terms.add("prefix_reconstruction", &part)?;
+                let perceptual = self.perceptual(&decoded, batch, terms)?;
+                let (whole, part) = match perceptual {
+                    Some(seen) => ((whole + seen.narrow(0, 0, images)?)?, (part + seen.narrow(0, images, images)?)?),
+                    None => (whole, part),
+                };
                 Ok((whole + (part * prefixes.weight)?)?)
             }
             PrefixScheme::Either => {
@@ -142,9 +153,23 @@ impl<'o> Objective<'o> {
                 let decoded = self.model.decode(&self.quantizer.straight_through(z, averages, &layers)?)?;
                 let each = loss::reconstruction(&decoded, &batch.images, kind)?;
                 terms.add("reconstruction", &each)?;
+                let each = match self.perceptual(&decoded, batch, terms)? {
+                    Some(seen) => (each + seen)?,
+                    None => each,
+                };
                 Ok((each * Tensor::from_vec(weights, images, &Device::Cpu)?)?)
             }
         }
+    }
+
+    /// The weighted perceptual term of every decoded picture, where there is one.
+    fn perceptual(&self, decoded: &Tensor, batch: &Batch, terms: &mut Terms) -> Result<Option<Tensor>> {
+        let (Some(perceptual), Some(config)) = (&self.perceptual, &self.config.loss.perceptual) else {
+            return Ok(None);
+        };
+        let seen = perceptual.loss(decoded, &batch.images)?;
+        terms.add("perceptual", &seen)?;
+        Ok(Some((seen * config.weight)?))
     }
 
     /// `L_appearance + α·w·L_semantic`, `[B]`.

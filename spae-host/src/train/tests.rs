@@ -97,6 +97,7 @@ fn every_weight_gets_a_gradient_and_moves() {
         &["codebook.mode=projected"][..],
         &["codebook.mode=strict", "codebook.width=8"],
         &["decoder.groups=1", "name=normalised"],
+        &["name=all-terms", "semantic.pools=[{threshold=0.9}]", &dark_or_light(&place), PERCEPTUAL],
     ] {
         let config = place.config(mode);
         let dataset = Dataset::open(place.folder.path(), Split::Train, config.image).unwrap();
@@ -203,6 +204,33 @@ fn dark_or_light(place: &Place) -> String {
     TextFeatures::build(document, |_| Ok(rows.clone())).unwrap().save(&place.path("names.safetensors")).unwrap();
     "semantic.scorer={kind='classifier',network='net.safetensors',names='names.safetensors',design={pools=[]}}"
         .to_owned()
+}
+
+/// The same network as a perceptual term.
+const PERCEPTUAL: &str = "loss.perceptual={weight=0.5,side=8,comparison='mse',\
+                          network={kind='classifier',file='net.safetensors',features=['conv1'],design={pools=[]}}}";
+
+#[test]
+fn a_perceptual_term_is_a_part_of_the_appearance_in_both_schemes() {
+    let place = Place::new();
+    dark_or_light(&place);
+    let either = "train.prefixes={scheme='either',weight=0.5,probability=0.4}";
+    for (name, scheme) in [("both", "train.prefixes={scheme='both',weight=0.5}"), ("either", either)] {
+        let appearance = |run: &str, more: &[&str]| {
+            let name = format!("{name}-{run}");
+            place.run(&name, false, &[&["train.steps=1", scheme], more].concat()).unwrap();
+            let text = fs::read_to_string(place.path(&name).join("metrics.jsonl")).unwrap();
+            serde_json::from_str::<serde_json::Value>(text.lines().next().unwrap()).unwrap()
+        };
+        let (without, with) = (appearance("without", &[]), appearance("with", &[PERCEPTUAL]));
+        let term = |line: &serde_json::Value, name: &str| line[name].as_f64().unwrap();
+        assert!(without.get("perceptual").is_none());
+        assert!(term(&with, "perceptual") > 0.0);
+        assert!(term(&with, "appearance") > term(&without, "appearance"));
+        assert_eq!(term(&with, "reconstruction"), term(&without, "reconstruction"));
+    }
+    let error = format!("{:#}", place.run("none", false, &[&PERCEPTUAL.replace("net.", "no.")]).unwrap_err());
+    assert!(error.contains("no.safetensors"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use super::perception::perceptual;
 use super::{Objective, Terms};
 use crate::codebook::Codebook;
 use crate::config::Config;
@@ -37,7 +38,8 @@ impl<'t> Trainer<'t> {
             optimizer.restore(&state).context("the checkpoint is of another model than the configuration")?;
             steps = state.steps;
         }
-        let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?;
+        let objective = Objective::new(config, codebook, model, scorer(config, codebook, sampler.dataset())?)?
+            .with_perceptual(perceptual(config)?);
         let loader = Loader::new(sampler, config.train.batch, steps, config.train.workers)?;
         Ok(Self { config, objective, optimizer, loader, steps })
     }

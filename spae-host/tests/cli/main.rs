@@ -3,6 +3,7 @@
 mod boards;
 mod decoding;
 mod evaluators;
+mod features;
 mod model_files;
 mod pictures;
 mod sets;
