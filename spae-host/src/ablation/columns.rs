@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::data::Dataset;
 use crate::evaluation::{self, Evaluators};
 use crate::export::{self, RowFormat};
+use crate::few_shot::{self, Episodes, Reader, Setting};
 use crate::metrics::{Mean, WINDOW, psnr, ssim};
 use crate::model_file::ModelFile;
 use crate::picture::Picture;
@@ -16,6 +17,8 @@ use crate::tokenizer::{Tokenizer, Tokens, to_pictures};
 
 /// Pictures that are drawn together.
 const BATCH: usize = 64;
+/// Questions of few-shot classification, the paper's setting for Table 4.
+const EPISODES: Episodes = Episodes { ways: 5, shots: 1, count: 10_000, seed: 1 };
 
 /// The figures of the first layers together.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -30,11 +33,18 @@ pub struct Row {
 
 /// The figures of `tokenizer` on the first `limit` pictures of `test`, after each layer, those of `evaluators` too.
 ///
-/// Every number of [`evaluation::Layer`] is among them, so a new measure there is a new column here.
+/// With `novel`, pictures of classes that were not trained on, the share of 5-way 1-shot questions that the words' mean
+/// feature answers right. Every number of [`evaluation::Layer`] is among them, so a new measure there is a new column here.
 ///
 /// # Errors
 /// If a picture does not read.
-pub fn columns(tokenizer: &Tokenizer, test: &Dataset, limit: usize, evaluators: &Evaluators) -> Result<Vec<Row>> {
+pub fn columns(
+    tokenizer: &Tokenizer,
+    test: &Dataset,
+    novel: Option<&Dataset>,
+    limit: usize,
+    evaluators: &Evaluators,
+) -> Result<Vec<Row>> {
     let mut rows = match exported(tokenizer) {
         Some(file) => {
             let figures = evaluation::evaluate(tokenizer, &file.model()?, test, limit, evaluators, |_| ())?;
@@ -47,6 +57,17 @@ pub fn columns(tokenizer: &Tokenizer, test: &Dataset, limit: usize, evaluators: 
     {
         for (figures, value) in rows.iter_mut().zip(similarity) {
             figures.insert("similarity".to_owned(), value);
+        }
+    }
+    if tokenizer.config.codebook.mode.words_carry_meaning()
+        && tokenizer.codebook.features.is_some()
+        && let Some(novel) = novel
+    {
+        let (tokens, labels) = evaluation::labelled_encodings(tokenizer, novel, |_| ())?;
+        for (index, figures) in rows.iter_mut().enumerate() {
+            let meanings = few_shot::meanings(Reader::Features, &tokenizer.codebook, &tokens, index + 1)?;
+            let accuracy = few_shot::classify(&meanings, &labels, EPISODES, Setting::Labels)?;
+            figures.insert("few_shot".to_owned(), 100.0 * accuracy.mean);
         }
     }
     let pyramid = tokenizer.config.geometry()?;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::{self, Config};
-use crate::data::Dataset;
+use crate::data::{Dataset, Split};
 use crate::evaluation::Evaluators;
 use crate::tensor_file::replace;
 use crate::tokenizer::{Tokenizer, description};
@@ -45,6 +45,8 @@ pub struct Ablation<'a> {
     pub variants: &'a [Variant],
     /// The pictures that are trained on.
     pub data: &'a Path,
+    /// Pictures of other classes, for few-shot classification.
+    pub novel: Option<&'a Path>,
     /// The folder of all runs.
     pub run: &'a Path,
     /// What every variant may spend.
@@ -128,7 +130,8 @@ impl Ablation<'_> {
             match self.train(&config, &folder) {
                 Ok(Some(seconds)) => {
                     finding.seconds = seconds;
-                    finding.rows = figures(&folder, &test(&config)?, limit, self.evaluators)
+                    finding.rows = self
+                        .figures(&config, &folder, &test(&config)?, limit)
                         .with_context(|| format!("variant {name}"))?;
                 }
                 Ok(None) => bail!("stopped in variant {name}; the same command goes on from here"),
@@ -208,29 +211,29 @@ impl Ablation<'_> {
         let summary = train::run(config, self.data, folder, resume)?;
         Ok((!summary.interrupted).then_some(summary.progress.seconds))
     }
-}
 
-/// The figures of the run in `folder`: those that are kept, if they are of as many pictures, or new ones.
-fn figures(folder: &Path, test: &Dataset, limit: usize, evaluators: &Evaluators) -> Result<Vec<Row>> {
-    let path = folder.join(FIGURES);
-    let pictures = test.len().min(limit);
-    if let Ok(bytes) = fs::read(&path)
-        && let Ok(kept) = serde_json::from_slice::<Kept>(&bytes)
-        && kept.pictures == pictures
-    {
-        return Ok(kept.rows);
+    /// The figures of the run in `folder`: those that are kept, if they are of as many pictures, or new ones.
+    fn figures(&self, config: &Config, folder: &Path, test: &Dataset, limit: usize) -> Result<Vec<Row>> {
+        let path = folder.join(FIGURES);
+        let pictures = test.len().min(limit);
+        if let Ok(bytes) = fs::read(&path)
+            && let Ok(kept) = serde_json::from_slice::<Kept>(&bytes)
+            && kept.pictures == pictures
+        {
+            return Ok(kept.rows);
+        }
+        let novel = self.novel.map(|novel| Dataset::open(novel, Split::Train, config.image)).transpose()?;
+        let rows = columns(&Tokenizer::load(folder)?, test, novel.as_ref(), pictures, self.evaluators)?;
+        let kept = Kept { pictures, rows };
+        replace(&path, &serde_json::to_vec_pretty(&kept)?)?;
+        Ok(kept.rows)
     }
-    let rows = columns(&Tokenizer::load(folder)?, test, pictures, evaluators)?;
-    let kept = Kept { pictures, rows };
-    replace(&path, &serde_json::to_vec_pretty(&kept)?)?;
-    Ok(kept.rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::TINY;
-    use crate::data::Split;
 
     /// Twenty pictures of one bright block each in two classes, a codebook and a configuration.
     fn place() -> tempfile::TempDir {
@@ -260,6 +263,7 @@ mod tests {
             config: &place.join("config.toml"),
             variants,
             data: place,
+            novel: None,
             run: &place.join("runs"),
             budget,
             evaluators: &Evaluators::default(),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use spae_host::ablation::{self, Ablation, Budget};
+use spae_host::config::Config;
+use spae_host::train;
 
 use super::output::{self, note};
 use super::{UsageError, eval};
@@ -27,6 +29,9 @@ pub(super) struct Arguments {
     /// Pictures, as for `spae train`.
     #[arg(long, value_name = "D")]
     data: PathBuf,
+    /// Pictures of classes that are not trained on: adds 5-way 1-shot classification by the words' features.
+    #[arg(long, value_name = "D")]
+    novel: Option<PathBuf>,
     /// The folder of all runs.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
@@ -62,16 +67,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         (None, Some(minutes)) => return Err(UsageError(format!("--minutes {minutes}: it must be above 0")).into()),
         (None, None) => Budget::Configured,
     };
-    let evaluators = arguments.networks.load()?;
+    let config = Config::load(&arguments.config, &[])?;
+    let evaluators = arguments.networks.load(&train::codebook(&config)?)?;
     let ablation = Ablation {
         config: &arguments.config,
         variants: &variants,
         data: &arguments.data,
+        novel: arguments.novel.as_deref(),
         run: &arguments.run,
         budget,
         evaluators: &evaluators,
     };
-    let test = |config: &spae_host::config::Config| Ok(eval::open(&arguments.data, config.image)?.0);
+    let test = |config: &Config| Ok(eval::open(&arguments.data, config.image)?.0);
     let report = ablation.run(test, arguments.limit.unwrap_or(usize::MAX), |text| note(text))?;
     if arguments.json {
         output::json(&report)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use spae_host::codebook::Codebook;
 use spae_host::config::Image;
 use spae_host::data::{Dataset, Split};
 use spae_host::evaluation::{self, Evaluators, check_pair};
@@ -68,6 +69,12 @@ pub(super) struct Networks {
     /// For FD-darknet: Tiny Darknet.
     #[arg(long, value_name = "FILE")]
     darknet: Option<PathBuf>,
+    /// For the CLIP score: a CLIP's folder, Hugging Face style.
+    #[arg(long, value_name = "FOLDER", requires = "clip_words")]
+    clip: Option<PathBuf>,
+    /// For the CLIP score: its features of the model's words, as `spae features text` writes them.
+    #[arg(long, value_name = "FILE", requires = "clip")]
+    clip_words: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -88,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let file = open_model(&arguments.model)?;
     let model = file.model()?;
     check_pair(&tokenizer, &model, &file.path().display().to_string())?;
-    let evaluators = arguments.networks.load()?;
+    let evaluators = arguments.networks.load(&tokenizer.codebook)?;
     let (dataset, split) = open(&arguments.data, tokenizer.config.image)?;
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let progress = Progress::new("measuring", dataset.len().min(limit), true);
@@ -115,7 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Networks {
-    pub(super) fn load(&self) -> Result<Evaluators> {
+    pub(super) fn load(&self, codebook: &Codebook) -> Result<Evaluators> {
         let mut evaluators = Evaluators::default();
         if let (Some(weights), Some(heads)) = (&self.lpips_backbone, &self.lpips_heads) {
             let backbone = match self.lpips_net {
@@ -135,6 +142,9 @@ impl Networks {
         if let Some(weights) = &self.darknet {
             evaluators.set_darknet(weights)?;
         }
+        if let (Some(folder), Some(words)) = (&self.clip, &self.clip_words) {
+            evaluators.set_clip(folder, words, codebook)?;
+        }
         Ok(evaluators)
     }
 
@@ -144,6 +154,7 @@ impl Networks {
             (self.lpips_backbone.is_none(), "LPIPS (--lpips-backbone, --lpips-heads)"),
             (self.inception.is_none(), "FID and IS (--inception)"),
             (self.darknet.is_none(), "FD-darknet, FID's statistic on a small network (--darknet)"),
+            (self.clip.is_none(), "CLIP score (--clip, --clip-words)"),
         ];
         let missing: Vec<_> = figures.iter().filter(|(missing, _)| *missing).map(|(_, figure)| *figure).collect();
         if !missing.is_empty() {

@@ -60,6 +60,7 @@ fn pictures(evaluation: &Evaluation) -> Vec<Column> {
         layer.inception_score.map(|score| format!("{:.2} ± {:.2}", score.mean, score.deviation))
     }));
     columns.extend(optional("FD-darknet", &|layer| number(layer.fd_darknet, 2)));
+    columns.extend(optional("CLIP", &|layer| number(layer.clip_score, 4)));
     columns
 }
 

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use candle_core::Tensor;
 
 use super::figures::{Evaluator, WeightsFile};
+use crate::codebook::Codebook;
 use crate::config::Image;
 use crate::metrics::{Backbone, Lpips, WINDOW};
-use crate::networks::{Classifier, Design, Frozen, Inception, Recipe};
+use crate::networks::{Classifier, Clip, Design, Frozen, Inception, Recipe};
+use crate::semantic::TextFeatures;
 
 /// Rows and columns that Tiny Darknet sees, as in its training.
 pub(super) const DARKNET_SIDE: usize = 224;
@@ -18,6 +21,15 @@ pub struct Evaluators {
     pub(super) lpips: Option<Judge<Lpips>>,
     pub(super) inception: Option<Judge<Inception>>,
     pub(super) darknet: Option<Judge<Classifier>>,
+    pub(super) clip: Option<Judge<WordJudge>>,
+}
+
+/// CLIP and what it makes of the vocabulary.
+#[derive(Debug)]
+pub(super) struct WordJudge {
+    pub(super) network: Clip,
+    /// f′_T, [V, F], unit rows.
+    pub(super) words: Tensor,
 }
 
 /// A network and what it is called.
@@ -34,9 +46,7 @@ impl Evaluators {
     /// # Errors
     /// If a file does not read or a tensor in it is missing or of another shape.
     pub fn set_lpips(&mut self, backbone: Backbone, weights: &Path, heads: &Path) -> Result<()> {
-        let files = [weights, heads].map(read);
-        let [weights, heads] = files;
-        let (weights, heads) = (weights?, heads?);
+        let (weights, heads) = (Frozen::read(weights)?, Frozen::read(heads)?);
         let files = vec![file(&weights), file(&heads)];
         let name = format!("LPIPS v0.1 on {}", backbone.name());
         self.lpips = Some(Judge { network: Lpips::new(backbone, weights, heads)?, name, files });
@@ -48,7 +58,7 @@ impl Evaluators {
     /// # Errors
     /// As for [`set_lpips`](Self::set_lpips).
     pub fn set_inception(&mut self, weights: &Path, recipe: Recipe) -> Result<()> {
-        let weights = read(weights)?;
+        let weights = Frozen::read(weights)?;
         let files = vec![file(&weights)];
         let name = match recipe {
             Recipe::TorchFidelity => "Inception v3 of 2015, prepared as torch-fidelity does",
@@ -63,7 +73,7 @@ impl Evaluators {
     /// # Errors
     /// As for [`set_lpips`](Self::set_lpips).
     pub fn set_darknet(&mut self, weights: &Path) -> Result<()> {
-        let weights = read(weights)?;
+        let weights = Frozen::read(weights)?;
         let files = vec![file(&weights)];
         let network = Classifier::new(weights, &Design::default())?;
         let name = format!("Fréchet distance of Tiny Darknet's {} logits; no FID", network.classes());
@@ -72,9 +82,34 @@ impl Evaluators {
         Ok(())
     }
 
+    /// Takes in CLIP from its folder, for the CLIP score; `words` are its text features of `codebook`'s words.
+    ///
+    /// # Errors
+    /// If a file does not read, or the features are of other words or of another CLIP.
+    pub fn set_clip(&mut self, folder: &Path, words: &Path, codebook: &Codebook) -> Result<()> {
+        let network = Clip::load(folder)?;
+        let features = TextFeatures::load(words)?;
+        let (words, folder) = (words.display(), folder.display());
+        ensure!(
+            features.document.names == codebook.words(),
+            "{words} has features of other words than the model's; make them with `spae features text` again"
+        );
+        ensure!(
+            features.document.source.iter().any(|hash| hash == network.hash()),
+            "{words} was made by another network than {folder}"
+        );
+        let name = format!(
+            "CLIP, cosine of the picture and each of its words by {} templates; mean",
+            features.document.templates.len()
+        );
+        let files = vec![WeightsFile { path: folder.to_string(), sha256: network.hash().to_owned() }];
+        self.clip = Some(Judge { network: WordJudge { network, words: features.rows }, name, files });
+        Ok(())
+    }
+
     /// Whether no network is there.
     pub fn is_empty(&self) -> bool {
-        self.lpips.is_none() && self.inception.is_none() && self.darknet.is_none()
+        self.lpips.is_none() && self.inception.is_none() && self.darknet.is_none() && self.clip.is_none()
     }
 
     /// Whether a statistic of whole sets is asked for.
@@ -118,12 +153,13 @@ impl Evaluators {
             let resizing = format!("bilinear to {DARKNET_SIDE}×{DARKNET_SIDE}");
             all.push(judged(&["FD-darknet"], &judge.name, &judge.files, &set, &resizing));
         }
+        if let Some(judge) = &self.clip {
+            let side = judge.network.network.side();
+            let words = "the words that the picture became";
+            all.push(judged(&["CLIP"], &judge.name, &judge.files, words, &format!("bicubic to {side}×{side}")));
+        }
         all
     }
-}
-
-fn read(path: &Path) -> Result<Frozen> {
-    Frozen::read(path).with_context(|| format!("weights of an evaluator: {}", path.display()))
 }
 
 fn file(weights: &Frozen) -> WeightsFile {

@@ -41,6 +41,8 @@ pub struct Layer {
     pub inception_score: Option<Score>,
     /// Between originals and drawn pictures: the statistic of FID on another network's features, no FID.
     pub fd_darknet: Option<f64>,
+    /// Mean cosine of originals and their words up to here.
+    pub clip_score: Option<f64>,
     /// Bits of the words up to here, log₂ V each, by the picture's pixels.
     pub bits_per_pixel: f64,
     /// The same with each layer's words at their entropy: the least that a code of the words' frequencies reaches.

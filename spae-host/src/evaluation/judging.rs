@@ -4,9 +4,10 @@ use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 
 use super::evaluators::{DARKNET_SIDE, Evaluators};
-use crate::metrics::{InceptionScore, Mean, Moments, Reference, Score};
+use crate::metrics::{InceptionScore, Mean, Moments, Reference, Score, clip_scores};
 use crate::networks::{Filter, Inception, resize};
 use crate::picture::Picture;
+use crate::tokenizer::Tokens;
 
 /// Pictures that go through a network together.
 const BATCH: usize = 16;
@@ -17,6 +18,7 @@ pub(super) struct Judging<'e> {
     lpips: Vec<Mean>,
     inception: Sets<Described>,
     darknet: Sets<Moments>,
+    clip: Vec<Mean>,
 }
 
 /// A statistic of the originals, and of the pictures of each number of layers.
@@ -39,6 +41,7 @@ pub(super) struct Judged {
     pub(super) fid: Option<f64>,
     pub(super) inception_score: Option<Score>,
     pub(super) fd_darknet: Option<f64>,
+    pub(super) clip_score: Option<f64>,
 }
 
 impl<S: Clone> Sets<S> {
@@ -57,12 +60,14 @@ impl<'e> Judging<'e> {
             lpips: vec![Mean::default(); layers],
             inception: Sets::new(described, layers),
             darknet: Sets::new(Moments::default(), layers),
+            clip: vec![Mean::default(); layers],
         })
     }
 
-    /// Takes in the next pictures: their originals, and what was drawn of each from each number of layers.
-    pub(super) fn add(&mut self, originals: &[Picture], drawn: &[Vec<Picture>]) -> Result<()> {
-        for (originals, drawn) in originals.chunks(BATCH).zip(drawn.chunks(BATCH)) {
+    /// Takes in the next pictures: their originals, their words, and what was drawn of each from each number of layers.
+    pub(super) fn add(&mut self, originals: &[Picture], words: &[Tokens], drawn: &[Vec<Picture>]) -> Result<()> {
+        let batches = originals.chunks(BATCH).zip(words.chunks(BATCH)).zip(drawn.chunks(BATCH));
+        for ((originals, words), drawn) in batches {
             let images = tensor(originals.iter())?;
             let layer = |layer: usize| tensor(drawn.iter().filter_map(|pictures| pictures.get(layer)));
             let layers = (0..self.lpips.len()).map(layer).collect::<Result<Vec<_>>>()?;
@@ -89,6 +94,12 @@ impl<'e> Judging<'e> {
                     set.add(&logits(drawn)?)?;
                 }
             }
+            if let Some(judge) = &self.evaluators.clip {
+                let features = judge.network.network.image_features(&images)?;
+                for scores in clip_scores(&features, &judge.network.words, words)? {
+                    self.clip.iter_mut().zip(scores).for_each(|(mean, score)| mean.add(score));
+                }
+            }
         }
         Ok(())
     }
@@ -99,6 +110,9 @@ impl<'e> Judging<'e> {
         let mut score = None;
         if self.evaluators.lpips.is_some() {
             all.iter_mut().zip(&self.lpips).for_each(|(judged, mean)| judged.lpips = mean.value());
+        }
+        if self.evaluators.clip.is_some() {
+            all.iter_mut().zip(&self.clip).for_each(|(judged, mean)| judged.clip_score = mean.value());
         }
         if self.evaluators.inception.is_some() {
             let reference = Reference::new(&self.inception.originals.moments)?;

@@ -92,7 +92,7 @@ pub fn evaluate(
         }
         if !evaluators.is_empty() {
             let (originals, layers): (Vec<_>, Vec<_>) = drawn.into_iter().map(|d| (d.original, d.layers)).unzip();
-            judging.add(&originals, &layers)?;
+            judging.add(&originals, &tokens, &layers)?;
         }
         progress(start + samples.len());
     }
@@ -114,6 +114,7 @@ pub fn evaluate(
             fid: judged.fid,
             inception_score: judged.inception_score,
             fd_darknet: judged.fd_darknet,
+            clip_score: judged.clip_score,
             bits_per_pixel: words as f64 * bits_per_word / pixels,
             bits_per_pixel_coded: coded / pixels,
             usage,

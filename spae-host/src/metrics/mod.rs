@@ -4,6 +4,7 @@
 //! them; [`Lpips`] compares two by a network; [`Reference`] and [`InceptionScore`] are statistics of features, whichever
 //! network they come from; [`Usage`] counts words.
 
+mod clip_score;
 mod frechet;
 #[cfg(test)]
 pub(crate) mod golden;
@@ -13,6 +14,7 @@ mod psnr;
 mod ssim;
 mod usage;
 
+pub use clip_score::clip_scores;
 pub use frechet::{Moments, Reference};
 pub use inception_score::{InceptionScore, Score};
 pub use lpips::{Backbone, Lpips};

@@ -26,7 +26,7 @@ impl Frozen {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read the network {}", path.display()))?;
         let tensors = if torch_file::is_torch(&bytes) {
-            let damaged = || format!("{} is no state dictionary of PyTorch's that can be read here", path.display());
+            let damaged = || format!("{} cannot be read; docs/evaluators.md makes safetensors of it", path.display());
             torch_file::read(path, &bytes).with_context(damaged)?
         } else {
             candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
