@@ -28,7 +28,8 @@ fn pictures_are_looked_at_once_and_trained_on_without_the_network() {
     spae(&line).failure(&["net.safetensors"]);
     let run = path("run");
     let line = ["train", argument(&config), "--data", argument(&data), "--run", argument(&run)];
-    spae(&[&line[..], &["--set", "semantic.pools=[{threshold=0.9}]"]].concat()).failure(&["names.safetensors"]);
+    spae(&[&line[..], &["--set", "semantic.weight=0.1", "--set", "semantic.pools=[{threshold=0.9}]"]].concat())
+        .failure(&["names.safetensors"]);
 }
 
 #[test]
