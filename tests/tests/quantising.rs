@@ -62,7 +62,7 @@ fn the_golden_files_are_what_their_commands_print() -> Result<()> {
 
 #[test]
 fn golden_files_hold_ties() -> Result<()> {
-    let golden = quantising::Golden::parse(&std::fs::read(quantising::own_folder().join("saq-ties.json"))?)?;
+    let golden = quantising::Golden::parse(&std::fs::read(quantising::own_folder().join("ties.json"))?)?;
     ensure!(golden.width == 1, "its vectors are single numbers");
     let tied = |&&z: &&f32| {
         let mut distances: Vec<f32> = golden.codebook.iter().map(|word| (z - word).abs()).collect();

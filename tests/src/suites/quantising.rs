@@ -26,7 +26,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// From the JSON that `golden/make_saq.py` prints.
+    /// From the JSON that `golden/saq/make_saq.py` prints.
     ///
     /// # Errors
     /// If it is something else.
@@ -108,7 +108,7 @@ pub fn check_folder(quantiser: &mut impl Quantiser, folder: &Path) -> Result<usi
 
 /// The golden files that stand in this package.
 pub fn own_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/saq")
 }
 
 /// The golden files of the reference data beside the checkout, where there are any.

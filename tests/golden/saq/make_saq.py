@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Golden values for streaming average quantisation, in plain Python: no packages and no code of the project.
 
-    make_saq.py SEED HEIGHT WIDTH WORDS DIMENSION LAYERS > saq-NAME.json
-    make_saq.py 11 6 4 9 3 1x1,2x2,3x4,6x4 > saq-oblong.json
+    make_saq.py SEED HEIGHT WIDTH WORDS DIMENSION LAYERS > NAME.json
+    make_saq.py 11 6 4 9 3 1x1,2x2,3x4,6x4 > oblong.json
 
 Prints one JSON object: `command`; `z` [H][W][C]; `codebook` [V][C]; `layers`, for each layer its `shape`, the `ids` that
 it takes (row-major) and `zhat` [H][W][C], what a decoder sees once the layer is complete.
