@@ -67,7 +67,7 @@ impl Model {
         self.encoder.forward(images)
     }
 
-    /// What `encoder.last`'s weight [d, c, 1, 1] and bias [d] should start from, so that Z of pictures like `images`
+    /// What `encoder.last`'s weight `[d, c, 1, 1]` and bias `[d]` should start from, so that Z of pictures like `images`
     /// spreads over all directions.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use anyhow::{Result, ensure};
 use candle_core::{DType, Tensor};
 
-/// The 1×1 layer `weight` [d, c, 1, 1] and `bias` [d] changed so that `outputs` [N, d], which it gave, would have had
+/// The 1×1 layer `weight` `[d, c, 1, 1]` and `bias` `[d]` changed so that `outputs` [N, d], which it gave, would have had
 /// zero mean and unit covariance.
 ///
 /// # Errors
