@@ -13,7 +13,7 @@ use super::{UsageError, eval};
 
 /// Train variants of a configuration under one budget and compare them, as the paper's Table 4 does.
 ///
-/// FILE lists variants: [[variant]] tables with a name, set = ["key=value", …] as for `spae train --set`, and
+/// FILE is TOML: a list `variant` of tables with a name, set = ["key=value", …] as for `spae train --set`, and
 /// optionally from, the name of an earlier variant whose changes come first. Each becomes a run in a folder of its own
 /// under DIR, with its figures in figures.json; DIR gets ablation.json and ablation.md. The same command goes on where
 /// it was stopped: what is trained and measured stays. Of a set with a test split that split is measured.

@@ -5,7 +5,7 @@
 //!
 //! | modulo 3 | what follows |
 //! |---|---|
-//! | 0 | a tile: see [`Tile`] |
+//! | 0 | a tile: see `Tile` |
 //! | 1 | a model in edits, as in [`model_unsealed`]: every kernel draws the portable one's picture |
 //! | 2 | slices and numbers that fit nothing: they are survived |
 
