@@ -48,10 +48,6 @@ pub struct Train {
     pub log_every: u64,
     /// Steps between two checkpoints, each with an evaluation and a sample grid.
     pub checkpoint_every: u64,
-    /// Steps over which words take the place of Z: at step t, the decoder gets `Z + min(t / n, 1)·(Ẑ − Z)`. Encoder and
-    /// decoder then agree on what Z says before they must say it in words, and more words are used.
-    #[serde(default)]
-    pub blend: u64,
     /// Which prefixes are decoded.
     pub prefixes: Prefixes,
     /// How training images vary.

@@ -169,17 +169,6 @@ impl<'o> Objective<'o> {
         Ok(Outcome { loss: total.mean_all()?, terms, quantised, drawn })
     }
 
-    /// What the decoder gets in step `step`: Ẑ with Z's gradient (straight-through), or still partly Z. [P, B, d].
-    fn words_for(&self, z: &Tensor, averages: &[Tensor], layers: &[usize], step: u64) -> Result<Tensor> {
-        let words = self.quantizer.straight_through(z, averages, layers)?;
-        let blend = self.config.train.blend;
-        if step >= blend {
-            return Ok(words);
-        }
-        let share = step as f64 / blend as f64;
-        Ok(((z * (1.0 - share))? + (words * share)?)?)
-    }
-
     /// The reconstruction of each image, `[B]`: whole, from a random prefix, or both; and what was drawn whole.
     fn reconstruction(
         &self,
@@ -198,8 +187,8 @@ impl<'o> Objective<'o> {
         match prefixes.scheme {
             PrefixScheme::Both => {
                 let layers: Vec<usize> = vec![all; images].into_iter().chain((0..images).map(prefix)).collect();
-                let whole = self.words_for(z, averages, &layers[..images], part.step)?;
-                let cut = self.words_for(z, averages, &layers[images..], part.step)?;
+                let whole = self.quantizer.straight_through(z, averages, &layers[..images])?;
+                let cut = self.quantizer.straight_through(z, averages, &layers[images..])?;
                 let decoded = self.model.decode(&Tensor::cat(&[whole, cut], 1)?)?;
                 let drawn = Drawn { images: (0..images).collect(), pictures: decoded.narrow(0, 0, images)? };
                 let whole = loss::reconstruction(&drawn.pictures, originals, kind)?;
@@ -220,7 +209,7 @@ impl<'o> Objective<'o> {
                     layers.push(if cut { prefix(image) } else { all });
                     weights.push(if cut { prefixes.weight as f32 } else { 1.0 });
                 }
-                let decoded = self.model.decode(&self.words_for(z, averages, &layers, part.step)?)?;
+                let decoded = self.model.decode(&self.quantizer.straight_through(z, averages, &layers)?)?;
                 let each = loss::reconstruction(&decoded, originals, kind)?;
                 terms.add("reconstruction", &each)?;
                 let each = match self.perceptual(&decoded, part.batch, terms)? {
