@@ -128,8 +128,14 @@ impl Files<'_> {
 }
 
 fn class_network(path: &Path, design: &DesignKeys, side: Option<usize>) -> Result<ClassNetwork> {
-    let design = Design { pools: design.pools.clone(), slope: design.slope, epsilon: design.epsilon };
-    Ok(ClassNetwork { network: Classifier::load(path, &design)?, side })
+    Ok(ClassNetwork { network: Classifier::load(path, &design.into())?, side })
+}
+
+/// What a configuration says of a network is what the network is told; neither knows the other.
+impl From<&DesignKeys> for Design {
+    fn from(keys: &DesignKeys) -> Self {
+        Self { pools: keys.pools.clone(), slope: keys.slope, epsilon: keys.epsilon }
+    }
 }
 
 /// From images [B, channels, height, width] in [−1, 1] to what is kept of them, by name.

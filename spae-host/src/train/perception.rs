@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::config::{Config, PerceptualComparison, PerceptualNetwork};
 use crate::loss::{Comparison, Perceptual};
-use crate::networks::{Classifier, Design, Features, ResNet};
+use crate::networks::{Classifier, Features, ResNet};
 
 /// The loss with its network, read from its file; none where the configuration has none or gives it no weight.
 pub(super) fn perceptual(config: &Config) -> Result<Option<Perceptual>> {
@@ -13,8 +13,7 @@ pub(super) fn perceptual(config: &Config) -> Result<Option<Perceptual>> {
     };
     let network: Box<dyn Features> = match &described.network {
         PerceptualNetwork::Classifier { file, features, design } => {
-            let design = Design { pools: design.pools.clone(), slope: design.slope, epsilon: design.epsilon };
-            Box::new(Classifier::load(&config.path(file), &design)?.into_features(features)?)
+            Box::new(Classifier::load(&config.path(file), &design.into())?.into_features(features)?)
         }
         PerceptualNetwork::ResNet { file, features } => Box::new(ResNet::load(&config.path(file), features)?),
     };
