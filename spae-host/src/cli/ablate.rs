@@ -67,8 +67,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         (None, Some(minutes)) => return Err(UsageError(format!("--minutes {minutes}: it must be above 0")).into()),
         (None, None) => Budget::Configured,
     };
-    let config = Config::load(&arguments.config, &[])?;
-    let evaluators = arguments.networks.load(&train::codebook(&config)?)?;
+    let codebook = || train::codebook(&Config::load(&arguments.config, &[])?);
+    let evaluators = arguments.networks.load(codebook)?;
     let ablation = Ablation {
         config: &arguments.config,
         variants: &variants,

@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let file = open_model(&arguments.model)?;
     let model = file.model()?;
     check_pair(&tokenizer, &model, &file.path().display().to_string())?;
-    let evaluators = arguments.networks.load(&tokenizer.codebook)?;
+    let evaluators = arguments.networks.load(|| Ok(tokenizer.codebook.clone()))?;
     let (dataset, split) = open(&arguments.data, tokenizer.config.image)?;
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let progress = Progress::new("measuring", dataset.len().min(limit), true);
@@ -122,7 +122,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Networks {
-    pub(super) fn load(&self, codebook: &Codebook) -> Result<Evaluators> {
+    /// The networks that were named; `codebook` gives the words to judge, where a network does so.
+    pub(super) fn load(&self, codebook: impl FnOnce() -> Result<Codebook>) -> Result<Evaluators> {
         let mut evaluators = Evaluators::default();
         if let (Some(weights), Some(heads)) = (&self.lpips_backbone, &self.lpips_heads) {
             let backbone = match self.lpips_net {
@@ -143,7 +144,7 @@ impl Networks {
             evaluators.set_darknet(weights)?;
         }
         if let (Some(folder), Some(words)) = (&self.clip, &self.clip_words) {
-            evaluators.set_clip(folder, words, codebook)?;
+            evaluators.set_clip(folder, words, &codebook()?)?;
         }
         Ok(evaluators)
     }
